@@ -1,0 +1,75 @@
+//! `[worker]` and `[index]`: the threads that run topologies, and the follower that writes views.
+
+use serde::{Deserialize, Serialize};
+
+use super::check::At;
+use super::error::Fault;
+use super::values::IdleTimeout;
+
+/// What is done with a record that does not decode, or on which a topology panics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BadRecordPolicy {
+    /// It goes to the dead-letter topic, with the reason, in the same commit.
+    Dlq,
+    /// It is counted and left out.
+    Skip,
+    /// The task stops.
+    Fail,
+}
+
+/// The threads that run topologies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Worker {
+    /// How often results are committed. They are seen by nobody before.
+    pub commit_interval_ms: u64,
+    /// Records taken from the log at once.
+    pub poll_records_max: usize,
+    /// How long a source partition may stand still before others stop waiting for its clock.
+    pub idle_timeout_ms: IdleTimeout,
+    /// How often a partition without data passes its progress on.
+    pub progress_interval_ms: u64,
+    /// What is done with a record that does not decode, or on which a topology panics.
+    pub bad_record_policy: BadRecordPolicy,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self {
+            commit_interval_ms: 100,
+            poll_records_max: 5000,
+            idle_timeout_ms: IdleTimeout::AfterMs(30_000),
+            progress_interval_ms: 100,
+            bad_record_policy: BadRecordPolicy::Dlq,
+        }
+    }
+}
+
+impl Worker {
+    pub(super) fn check(&self, at: &At<'_>) -> Result<(), Fault> {
+        at.range("commit_interval_ms", self.commit_interval_ms, 1..=60_000)?;
+        at.range("poll_records_max", self.poll_records_max as u64, 1..=1_000_000)?;
+        at.range("progress_interval_ms", self.progress_interval_ms, 1..=60_000)
+    }
+}
+
+/// The follower that writes the views.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Index {
+    /// How often changed views are committed, and so searchable.
+    pub commit_interval_ms: u64,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self { commit_interval_ms: 100 }
+    }
+}
+
+impl Index {
+    pub(super) fn check(&self, at: &At<'_>) -> Result<(), Fault> {
+        at.range("commit_interval_ms", self.commit_interval_ms, 1..=60_000)
+    }
+}

@@ -1,0 +1,3 @@
+//! The `millpond` room.
+
+pub mod config;
