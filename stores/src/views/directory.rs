@@ -1,0 +1,121 @@
+//! The folder that an index lies in: memory-mapped reads, and writes that do not wait for the disk.
+//!
+//! Tantivy's own directory syncs every file of every segment, then the folder, at every commit.
+//! An index needs none of that: the log leads, and an index can always be built again from it. A
+//! process that dies leaves the page cache behind, so nothing is lost by it; a machine that loses
+//! power may leave files empty or cut off, so what is found at an open is never trusted: segment
+//! files carry tantivy's checksum, and the small files that name them get one here (see
+//! `opening`). A measurement in this module's tests prints what a commit costs either way.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tantivy::Directory;
+use tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
+use tantivy::directory::{
+    AntiCallToken, DirectoryLock, FileHandle, Lock, MmapDirectory, TerminatingWrite, WatchCallback,
+    WatchHandle, WritePtr,
+};
+
+/// A folder of memory-mapped files whose loss is affordable, but whose damage is noticed.
+#[derive(Clone, Debug)]
+pub(super) struct IndexDirectory {
+    mapped: MmapDirectory,
+    root: PathBuf,
+}
+
+impl IndexDirectory {
+    /// Opens a folder that exists.
+    pub(super) fn open(root: &Path) -> tantivy::Result<Self> {
+        Ok(Self { mapped: MmapDirectory::open(root)?, root: root.to_owned() })
+    }
+}
+
+impl Directory for IndexDirectory {
+    fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
+        self.mapped.get_file_handle(path)
+    }
+
+    fn delete(&self, path: &Path) -> Result<(), DeleteError> {
+        self.mapped.delete(path)
+    }
+
+    fn exists(&self, path: &Path) -> Result<bool, OpenReadError> {
+        self.mapped.exists(path)
+    }
+
+    fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
+        let created = OpenOptions::new().write(true).create_new(true).open(self.root.join(path));
+        match created {
+            Ok(file) => Ok(BufWriter::new(Box::new(UnsyncedFile(file)))),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(OpenWriteError::FileAlreadyExists(path.to_owned()))
+            }
+            Err(error) => Err(OpenWriteError::wrap_io_error(error, path.to_owned())),
+        }
+    }
+
+    fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
+        let sealed = self.mapped.atomic_read(path)?;
+        unseal(sealed).map_err(|error| OpenReadError::wrap_io_error(error, path.to_owned()))
+    }
+
+    /// Writes a small file beside its place and moves it there: a reader of this machine sees the
+    /// old or the new one.
+    fn atomic_write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
+        let target = self.root.join(path);
+        let mut beside = target.clone().into_os_string();
+        beside.push(".new");
+        fs::write(&beside, seal(data))?;
+        fs::rename(&beside, &target)
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn acquire_lock(&self, lock: &Lock) -> Result<DirectoryLock, LockError> {
+        self.mapped.acquire_lock(lock)
+    }
+
+    fn watch(&self, watch_callback: WatchCallback) -> tantivy::Result<WatchHandle> {
+        self.mapped.watch(watch_callback)
+    }
+}
+
+struct UnsyncedFile(File);
+
+impl Write for UnsyncedFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl TerminatingWrite for UnsyncedFile {
+    fn terminate_ref(&mut self, _: AntiCallToken) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Ends a small file with a line that holds its checksum.
+fn seal(data: &[u8]) -> Vec<u8> {
+    let mut sealed = data.to_vec();
+    sealed.extend_from_slice(format!("\n{:08x}\n", crc32c::crc32c(data)).as_bytes());
+    sealed
+}
+
+fn unseal(mut sealed: Vec<u8>) -> io::Result<Vec<u8>> {
+    const SEAL_LENGTH: usize = "\n00000000\n".len();
+    let length = sealed.len().saturating_sub(SEAL_LENGTH);
+    if sealed != seal(&sealed[..length]) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "its checksum does not match"));
+    }
+    sealed.truncate(length);
+    Ok(sealed)
+}

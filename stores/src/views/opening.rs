@@ -1,0 +1,180 @@
+//! Opening an index: what is whole and ours is kept, anything else is begun afresh.
+//!
+//! The question "can this index be trusted" is answered here and nowhere else. An index is whole
+//! if the small files match their checksums, every file of every segment matches its own, the
+//! stamp beside them names this schema and this format, and the commit payload is a [`Progress`].
+//! All bytes of the index are read once for that, at the speed of the disk; in exchange no commit
+//! waits for the disk (see `directory`).
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use tantivy::directory::error::{OpenDirectoryError, OpenReadError};
+use tantivy::{Index, IndexSettings, TantivyError};
+
+use super::directory::IndexDirectory;
+use super::fields::{Fields, tokenizers};
+use super::progress::Progress;
+use super::schema::ViewSchema;
+use super::writer::ViewError;
+
+/// The version of what this module lays out in a folder. It rises with every change of the fields
+/// of `fields`, their options or the payload.
+const FORMAT: u32 = 1;
+const STAMP: &str = "millpond.json";
+
+/// An index and the progress of its last commit.
+pub(super) struct OpenIndex {
+    pub(super) index: Index,
+    pub(super) progress: Progress,
+    /// Why the index was begun afresh.
+    pub(super) rebuilt: Option<String>,
+}
+
+/// Opens the index in `shard`, or deletes what is there and begins one.
+///
+/// The caller holds the lock of the view.
+pub(super) fn open(
+    shard: &Path,
+    schema: &ViewSchema,
+    fields: &Fields,
+) -> Result<OpenIndex, ViewError> {
+    let stamp = Stamp::of(schema);
+    let failed = |source| ViewError::index(schema, "open", source);
+    let reason = match open_whole(shard, &stamp, fields) {
+        Ok((index, progress)) => return Ok(OpenIndex { index, progress, rebuilt: None }),
+        Err(Unusable::Rebuild(reason)) => reason,
+        Err(Unusable::Refused(error)) => return Err(failed(error)),
+    };
+    let begun = begin(shard, &stamp, fields).map_err(failed)?;
+    Ok(OpenIndex { index: begun, progress: Progress::default(), rebuilt: Some(reason) })
+}
+
+/// What an index was made for. Kept as text beside it, so that a difference can be read.
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Stamp {
+    format: u32,
+    tantivy_format: u32,
+    schema: ViewSchema,
+}
+
+impl Stamp {
+    fn of(schema: &ViewSchema) -> Self {
+        Self {
+            format: FORMAT,
+            tantivy_format: tantivy::INDEX_FORMAT_VERSION,
+            schema: schema.clone(),
+        }
+    }
+}
+
+/// Why an index is not opened.
+enum Unusable {
+    /// It is not there, not whole, or not ours: it can be built again.
+    Rebuild(String),
+    /// The disk or its permissions are in the way: building again would not help.
+    Refused(TantivyError),
+}
+
+impl From<TantivyError> for Unusable {
+    fn from(error: TantivyError) -> Self {
+        let io_error = match &error {
+            TantivyError::IoError(io_error)
+            | TantivyError::OpenReadError(OpenReadError::IoError { io_error, .. })
+            | TantivyError::OpenDirectoryError(OpenDirectoryError::IoError { io_error, .. }) => {
+                io_error
+            }
+            // What remains is about the content of the files.
+            _ => return Self::Rebuild(error.to_string()),
+        };
+        let is_damage = matches!(
+            io_error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+        );
+        if is_damage { Self::Rebuild(error.to_string()) } else { Self::Refused(error) }
+    }
+}
+
+impl From<io::Error> for Unusable {
+    fn from(error: io::Error) -> Self {
+        TantivyError::from(error).into()
+    }
+}
+
+fn open_whole(shard: &Path, stamp: &Stamp, fields: &Fields) -> Result<(Index, Progress), Unusable> {
+    check_stamp(shard, stamp)?;
+    let mut index = Index::open(IndexDirectory::open(shard)?)?;
+    if index.schema() != fields.schema {
+        return Err(Unusable::Rebuild("its fields are laid out differently".to_owned()));
+    }
+    let metas = index.load_metas()?;
+    for path in metas.list_segment_files() {
+        // The list names every file that a segment may have; one that it must have and does not
+        // is noticed when the segment is opened.
+        let exists = tantivy::Directory::exists(index.directory(), &path);
+        if exists.map_err(TantivyError::from)? {
+            let whole = index.directory().validate_checksum(&path).map_err(TantivyError::from)?;
+            if !whole {
+                return Err(Unusable::Rebuild(format!("`{}` is damaged", path.display())));
+            }
+        }
+    }
+    let payload = metas.payload.as_deref().unwrap_or_default();
+    let progress = serde_json::from_str(payload)
+        .map_err(|error| Unusable::Rebuild(format!("its commit has no positions: {error}")))?;
+    index.set_tokenizers(tokenizers());
+    // Opens every segment, and so finds the files that are not there.
+    index.reader_builder().reload_policy(tantivy::ReloadPolicy::Manual).try_into()?;
+    Ok((index, progress))
+}
+
+fn check_stamp(shard: &Path, stamp: &Stamp) -> Result<(), Unusable> {
+    let rebuild = |reason: &str| Err(Unusable::Rebuild(reason.to_owned()));
+    let text = match fs::read(shard.join(STAMP)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let is_empty = fs::read_dir(shard).map_or(true, |mut files| files.next().is_none());
+            return rebuild(if is_empty { "there was none" } else { "it was never finished" });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let Ok(found) = serde_json::from_slice::<Stamp>(&text) else {
+        return rebuild("its stamp cannot be read");
+    };
+    if found.format != stamp.format || found.tantivy_format != stamp.tantivy_format {
+        return rebuild("it was written in another format");
+    }
+    if found.schema != stamp.schema {
+        return rebuild("the view's schema has changed");
+    }
+    Ok(())
+}
+
+fn begin(shard: &Path, stamp: &Stamp, fields: &Fields) -> tantivy::Result<Index> {
+    match fs::remove_dir_all(shard) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => fs::create_dir_all(shard)?,
+    }
+    let settings = IndexSettings {
+        // A thread for each small segment costs more than the compression.
+        docstore_compress_dedicated_thread: false,
+        ..IndexSettings::default()
+    };
+    let index = Index::builder()
+        .schema(fields.schema.clone())
+        .settings(settings)
+        .tokenizers(tokenizers())
+        .open_or_create(IndexDirectory::open(shard)?)?;
+    // The first commit of an index that was never written to is one that reflects nothing.
+    let mut writer = index.writer_with_num_threads::<tantivy::TantivyDocument>(1, 15_000_000)?;
+    let mut commit = writer.prepare_commit()?;
+    let nothing = serde_json::to_string(&Progress::default());
+    commit.set_payload(&nothing.expect("an empty map has a JSON form"));
+    commit.commit()?;
+    // The stamp comes last: without it the index was never finished.
+    let stamp = serde_json::to_vec_pretty(stamp).expect("a schema has a JSON form");
+    fs::write(shard.join(STAMP), stamp)?;
+    Ok(index)
+}

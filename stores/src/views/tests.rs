@@ -1,0 +1,1 @@
+//! Tests of the views, on real indexes in temporary folders.
