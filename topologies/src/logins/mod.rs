@@ -1,0 +1,3 @@
+//! Failed sshd logins, counted per host and source address.
+
+pub mod attempt;
