@@ -1,0 +1,5 @@
+//! The log, the DSL, operators, tasks and workers.
+
+pub mod log;
+
+pub use stores::{clock, position};

@@ -1,0 +1,291 @@
+//! What the embedded log knows without reading batches: topics, bounds, epochs, groups.
+//!
+//! Loaded when the log opens, changed under one lock, written by whoever changes it. No I/O here
+//! except for loading.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::batch::decode_header;
+use super::super::coordinator::Group;
+use super::super::storage::{Op, Space, Storage};
+use super::super::{Cleanup, LogError, Position, TopicPartition, TopicSpec};
+use super::{keys, unavailable};
+
+/// Everything in memory.
+pub(crate) struct Catalog {
+    pub(crate) epoch: u32,
+    pub(crate) topics: BTreeMap<Arc<str>, Topic>,
+    pub(crate) groups: HashMap<String, Group>,
+    pub(crate) offsets: HashMap<String, HashMap<TopicPartition, Position>>,
+    /// By name, the number of the writer that may append under it.
+    pub(crate) writers: HashMap<String, u64>,
+    next_id: u64,
+}
+
+/// One topic.
+pub(crate) struct Topic {
+    pub(crate) id: u32,
+    pub(crate) spec: TopicSpec,
+    pub(crate) partitions: Vec<Partition>,
+}
+
+/// One partition's bounds.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Partition {
+    pub(crate) bounds: Bounds,
+    /// One past the last record that readers may see.
+    pub(crate) end: u64,
+    /// Epochs that wrote something here, with the offset of their first record.
+    pub(crate) epochs: Vec<(u32, u64)>,
+    /// Counts compactions: a reader that saw another number may find its offset inside a batch.
+    pub(crate) rewrites: u64,
+}
+
+/// What is stored of a partition, now and then: it may be older than the batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Bounds {
+    /// The first offset that may be read.
+    pub(crate) start: u64,
+    /// The size of the batches before `counted_to`, in bytes.
+    pub(crate) bytes: u64,
+    pub(crate) counted_to: u64,
+    /// Compaction has seen everything before this.
+    pub(crate) cleaned_to: u64,
+    /// The size of what it left, in bytes.
+    pub(crate) clean_bytes: u64,
+    /// The highest offset of a tombstone that compaction has dropped.
+    pub(crate) tombstone: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredTopic {
+    id: u32,
+    partitions: u32,
+    compact: bool,
+    retention_ms: Option<u64>,
+    retention_bytes: Option<u64>,
+}
+
+impl Catalog {
+    /// Loads everything and begins a new epoch, synced before anything is written in it.
+    pub(crate) fn load(storage: &dyn Storage) -> Result<Self, LogError> {
+        let previous = storage.get(Space::Meta, keys::EPOCH).map_err(unavailable)?;
+        let previous = previous.map(|bytes| keys::read::<u32>(keys::EPOCH, &bytes)).transpose();
+        let epoch = previous.map_err(LogError::Unavailable)?.unwrap_or(0) + 1;
+        storage.write(&[keys::put(keys::EPOCH.to_vec(), &epoch)], true).map_err(unavailable)?;
+        let mut catalog = Self {
+            epoch,
+            topics: BTreeMap::new(),
+            groups: HashMap::new(),
+            offsets: HashMap::new(),
+            writers: HashMap::new(),
+            next_id: 0,
+        };
+        for (key, value) in entries(storage, keys::TOPICS)? {
+            let name = String::from_utf8_lossy(&key[2..]).into_owned();
+            let stored: StoredTopic = keys::read(&key, &value).map_err(LogError::Unavailable)?;
+            catalog.topics.insert(name.as_str().into(), load_topic(storage, &name, &stored)?);
+        }
+        for (key, value) in entries(storage, keys::OFFSETS)? {
+            let position = keys::read(&key, &value).map_err(LogError::Unavailable)?;
+            if let Some((group, partition)) = keys::parse_offset(&key) {
+                catalog.offsets.entry(group).or_default().insert(partition, position);
+            }
+        }
+        Ok(catalog)
+    }
+
+    /// Takes over from `old` what lives in memory alone: who is a member and a writer. Called
+    /// when the same process opens the storage again.
+    pub(crate) fn carry_over(&mut self, old: &mut Self) {
+        self.groups = std::mem::take(&mut old.groups);
+        self.writers = std::mem::take(&mut old.writers);
+        self.next_id = old.next_id;
+        for (name, topic) in &mut self.topics {
+            let Some(old) = old.topics.get(name) else { continue };
+            for (partition, old) in topic.partitions.iter_mut().zip(&old.partitions) {
+                partition.rewrites = old.rewrites + 1;
+            }
+        }
+    }
+
+    /// A number that nobody else has had since the log was opened.
+    pub(crate) fn fresh_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    pub(crate) fn topic(&self, name: &str) -> Result<&Topic, LogError> {
+        self.topics.get(name).ok_or_else(|| LogError::UnknownTopic(name.to_owned()))
+    }
+
+    pub(crate) fn partition(&self, at: &TopicPartition) -> Result<(u32, &Partition), LogError> {
+        let topic = self.topic(&at.topic)?;
+        let partition = topic.partitions.get(at.partition as usize).ok_or_else(|| unknown(at, topic))?;
+        Ok((topic.id, partition))
+    }
+
+    pub(crate) fn partition_mut(
+        &mut self,
+        at: &TopicPartition,
+    ) -> Result<(u32, &mut Partition), LogError> {
+        self.partition(at)?;
+        let topic = self.topics.get_mut(&at.topic).expect("looked up just now");
+        Ok((topic.id, &mut topic.partitions[at.partition as usize]))
+    }
+
+    /// Adds or adjusts a topic; answers with the change to write, if there is one.
+    pub(crate) fn create(&mut self, spec: &TopicSpec) -> Result<Option<Op>, LogError> {
+        check_name(spec)?;
+        let id = match self.topics.get(spec.name.as_str()) {
+            Some(topic) if topic.spec == *spec => return Ok(None),
+            Some(topic) => {
+                same_kind(&topic.spec, spec)?;
+                topic.id
+            }
+            None => self.topics.values().map(|topic| topic.id + 1).max().unwrap_or(0),
+        };
+        let fresh = || Topic {
+            id,
+            spec: spec.clone(),
+            partitions: vec![Partition::default(); spec.partitions as usize],
+        };
+        self.topics.entry(spec.name.as_str().into()).or_insert_with(fresh).spec = spec.clone();
+        Ok(Some(keys::put(keys::topic(&spec.name), &stored(id, spec))))
+    }
+}
+
+impl Partition {
+    /// Where `epoch` ends here.
+    pub(crate) fn epoch_end(&self, epoch: u32) -> u64 {
+        let next = self.epochs.iter().find(|(started, _)| *started > epoch);
+        next.map_or(self.end, |(_, start)| *start)
+    }
+}
+
+fn unknown(at: &TopicPartition, topic: &Topic) -> LogError {
+    LogError::UnknownPartition {
+        topic: at.topic.to_string(),
+        partition: at.partition,
+        partitions: topic.spec.partitions,
+    }
+}
+
+fn check_name(spec: &TopicSpec) -> Result<(), LogError> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let reason = if spec.name.is_empty() || spec.name.len() > 249 {
+        "a name has 1 to 249 characters"
+    } else if !spec.name.chars().all(legal) || matches!(spec.name.as_str(), "." | "..") {
+        "a name is made of letters, digits, `.`, `_` and `-`"
+    } else if spec.partitions == 0 || spec.partitions > 10_000 {
+        "a topic has 1 to 10,000 partitions"
+    } else {
+        return Ok(());
+    };
+    Err(LogError::InvalidTopic { topic: spec.name.clone(), reason: reason.to_owned() })
+}
+
+fn same_kind(old: &TopicSpec, new: &TopicSpec) -> Result<(), LogError> {
+    let compact = |spec: &TopicSpec| spec.cleanup == Cleanup::Compact;
+    let difference = if old.partitions != new.partitions {
+        format!("has {} partitions, not {}", old.partitions, new.partitions)
+    } else if compact(old) != compact(new) {
+        let policy = if compact(old) { "compact" } else { "delete" };
+        format!("has cleanup policy `{policy}`")
+    } else {
+        return Ok(());
+    };
+    Err(LogError::TopicDiffers { topic: new.name.clone(), difference })
+}
+
+fn stored(id: u32, spec: &TopicSpec) -> StoredTopic {
+    let (compact, retention_ms, retention_bytes) = match spec.cleanup {
+        Cleanup::Compact => (true, None, None),
+        Cleanup::Delete { retention_ms, retention_bytes } => (false, retention_ms, retention_bytes),
+    };
+    StoredTopic { id, partitions: spec.partitions, compact, retention_ms, retention_bytes }
+}
+
+fn load_topic(
+    storage: &dyn Storage,
+    name: &str,
+    stored: &StoredTopic,
+) -> Result<Topic, LogError> {
+    let StoredTopic { retention_ms, retention_bytes, .. } = *stored;
+    let cleanup = if stored.compact {
+        Cleanup::Compact
+    } else {
+        Cleanup::Delete { retention_ms, retention_bytes }
+    };
+    let partitions = (0..stored.partitions)
+        .map(|partition| load_partition(storage, stored.id, partition))
+        .collect::<Result<_, _>>()?;
+    let spec = TopicSpec { name: name.to_owned(), partitions: stored.partitions, cleanup };
+    Ok(Topic { id: stored.id, spec, partitions })
+}
+
+/// The end of a partition is where its last batch says; the last batch is never deleted.
+fn load_partition(
+    storage: &dyn Storage,
+    id: u32,
+    partition: u32,
+) -> Result<Partition, LogError> {
+    let key = keys::partition(id, partition);
+    let bounds = storage.get(Space::Meta, &key).map_err(unavailable)?;
+    let bounds = bounds.map(|bytes| keys::read::<Bounds>(&key, &bytes)).transpose();
+    let mut loaded = Partition {
+        bounds: bounds.map_err(LogError::Unavailable)?.unwrap_or_default(),
+        ..Partition::default()
+    };
+    let (from, to) = keys::epoch_starts(id, partition);
+    for (key, value) in entries(storage, (&from, &to))? {
+        let start = keys::read(&key, &value).map_err(LogError::Unavailable)?;
+        loaded.epochs.push((keys::epoch_of(&key).unwrap_or(0), start));
+    }
+    let mut damage = None;
+    let from = keys::batch(id, partition, loaded.bounds.counted_to);
+    let to = keys::batch(id, partition, u64::MAX);
+    let mut count = |key: &[u8], value: &[u8]| match decode_header(value) {
+        Ok(header) => {
+            loaded.bounds.bytes += value.len() as u64;
+            loaded.bounds.counted_to = header.last_offset + 1;
+            true
+        }
+        Err(reason) => {
+            damage = Some(corrupt(id, partition, key, reason));
+            false
+        }
+    };
+    storage.scan(Space::Batches, (&from, &to), &mut count).map_err(unavailable)?;
+    if let Some(damage) = damage {
+        return Err(damage);
+    }
+    loaded.end = loaded.bounds.counted_to.max(loaded.bounds.start);
+    // Bounds are written after the batches they count, but a power failure keeps a prefix of
+    // both: what they count is there.
+    Ok(loaded)
+}
+
+fn corrupt(id: u32, partition: u32, key: &[u8], reason: String) -> LogError {
+    LogError::Corrupt {
+        partition: format!("topic {id}, partition {partition}"),
+        offset: keys::base_offset(id, partition, key).unwrap_or(0),
+        reason,
+    }
+}
+
+fn entries(
+    storage: &dyn Storage,
+    range: (&[u8], &[u8]),
+) -> Result<Vec<(Vec<u8>, Vec<u8>)>, LogError> {
+    let mut entries = Vec::new();
+    let mut keep = |key: &[u8], value: &[u8]| {
+        entries.push((key.to_vec(), value.to_vec()));
+        true
+    };
+    storage.scan(Space::Meta, range, &mut keep).map_err(unavailable)?;
+    Ok(entries)
+}

@@ -1,0 +1,172 @@
+//! The cleaner: what retention lets go, and compaction. One thread, at intervals.
+//!
+//! A partition's last batch always stays: it says where the partition ends.
+
+mod compact;
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::super::storage::{Op, Space};
+use super::super::{Cleanup, LogError, TopicPartition};
+use super::{Shared, decode_header, keys, unavailable};
+
+/// Deletions of less than this are left to RocksDB's own pace.
+const RECLAIM_BYTES: u64 = 64 << 20;
+
+/// Tells the cleaner's thread to end.
+#[derive(Default)]
+pub(crate) struct Stop {
+    stopped: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stop {
+    pub(crate) fn stop(&self) {
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits; says whether it was told to stop.
+    fn wait(&self, interval: Duration) -> bool {
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(stopped, interval, |stopped| !*stopped);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// Starts the cleaner of `shared`; it ends when it is told to.
+pub(crate) fn spawn(shared: Arc<Shared>) -> Result<JoinHandle<()>, LogError> {
+    let interval = Duration::from_millis(shared.settings.clean_interval_ms);
+    let run = move || {
+        while !shared.stopping.wait(interval) {
+            if let Err(error) = clean(&shared) {
+                tracing::error!(%error, "cleaning failed, trying again later");
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("log-cleaner".into())
+        .spawn(run)
+        .map_err(|error| LogError::Unavailable(format!("cannot start a thread: {error}")))
+}
+
+/// Cleans every partition that needs it.
+pub(crate) fn clean(shared: &Shared) -> Result<(), LogError> {
+    let work: Vec<(TopicPartition, Cleanup)> = {
+        let catalog = shared.catalog();
+        let partitions = catalog.topics.iter().flat_map(|(name, topic)| {
+            let cleanup = topic.spec.cleanup;
+            (0..topic.spec.partitions)
+                .map(move |partition| (TopicPartition::new(Arc::clone(name), partition), cleanup))
+        });
+        partitions.collect()
+    };
+    for (at, cleanup) in work {
+        match cleanup {
+            Cleanup::Delete { retention_ms, retention_bytes } => {
+                retain(shared, &at, retention_ms, retention_bytes)?;
+            }
+            Cleanup::Compact => compact::compact(shared, &at)?,
+        }
+    }
+    Ok(())
+}
+
+/// Drops whole batches from the front while a bound is passed.
+fn retain(
+    shared: &Shared,
+    at: &TopicPartition,
+    retention_ms: Option<u64>,
+    retention_bytes: Option<u64>,
+) -> Result<(), LogError> {
+    let oldest_kept = retention_ms
+        .map(|ms| shared.clock.wall_ms().saturating_sub(i64::try_from(ms).unwrap_or(i64::MAX)));
+    let mut surplus = {
+        let catalog = shared.catalog();
+        let bytes = catalog.partition(at)?.1.bounds.bytes;
+        retention_bytes.map_or(0, |max| bytes.saturating_sub(max))
+    };
+    drop_front(shared, at, &mut |batch: &Seen| {
+        let expired = oldest_kept.is_some_and(|oldest| batch.append_time_ms < oldest);
+        let goes = expired || surplus > 0;
+        surplus = surplus.saturating_sub(batch.bytes);
+        goes
+    })
+}
+
+/// Forgets the records before `offset`.
+pub(crate) fn purge(shared: &Shared, at: &TopicPartition, offset: u64) -> Result<(), LogError> {
+    {
+        let _appending = shared.appending();
+        let mut catalog = shared.catalog();
+        let (id, partition) = catalog.partition_mut(at)?;
+        let start = offset.min(partition.end);
+        if start <= partition.bounds.start {
+            return Ok(());
+        }
+        partition.bounds.start = start;
+        let op = keys::put(keys::partition(id, at.partition), &partition.bounds);
+        drop(catalog);
+        shared.storage.write(&[op], false).map_err(unavailable)?;
+    }
+    drop_front(shared, at, &mut |batch: &Seen| batch.last_offset < offset)
+}
+
+/// What retention looks at.
+struct Seen {
+    last_offset: u64,
+    append_time_ms: i64,
+    bytes: u64,
+}
+
+/// Drops batches from the front as long as `goes` says so, never the last one.
+fn drop_front(
+    shared: &Shared,
+    at: &TopicPartition,
+    goes: &mut dyn FnMut(&Seen) -> bool,
+) -> Result<(), LogError> {
+    let (id, end) = {
+        let catalog = shared.catalog();
+        let (id, partition) = catalog.partition(at)?;
+        (id, partition.end)
+    };
+    let (from, to) = (keys::batch(id, at.partition, 0), keys::batch(id, at.partition, end));
+    let (mut dropped, mut start) = (0, 0);
+    let mut visit = |_: &[u8], value: &[u8]| {
+        let Ok(header) = decode_header(value) else { return false };
+        let seen = Seen {
+            last_offset: header.last_offset,
+            append_time_ms: header.at.append_time_ms,
+            bytes: value.len() as u64,
+        };
+        let drops = seen.last_offset + 1 < end && goes(&seen);
+        if drops {
+            dropped += seen.bytes;
+            start = seen.last_offset + 1;
+        }
+        drops
+    };
+    shared.storage.scan(Space::Batches, (&from, &to), &mut visit).map_err(unavailable)?;
+    if dropped == 0 {
+        return Ok(());
+    }
+    let upto = keys::batch(id, at.partition, start);
+    {
+        let _appending = shared.appending();
+        let mut catalog = shared.catalog();
+        let (_, partition) = catalog.partition_mut(at)?;
+        partition.bounds.start = partition.bounds.start.max(start);
+        partition.bounds.bytes = partition.bounds.bytes.saturating_sub(dropped);
+        let bounds = keys::put(keys::partition(id, at.partition), &partition.bounds);
+        drop(catalog);
+        let delete = Op::DeleteRange(Space::Batches, from.clone(), upto.clone());
+        shared.storage.write(&[bounds, delete], false).map_err(unavailable)?;
+    }
+    tracing::debug!(partition = %at, start, bytes = dropped, "dropped old records");
+    if dropped >= RECLAIM_BYTES || start == end {
+        shared.storage.reclaim(Space::Batches, (&from, &upto)).map_err(unavailable)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! What the embedded log stands on: ordered bytes with atomic writes.
+//!
+//! Two implementations: RocksDB on disk, and memory for tests and the simulation, which loses what
+//! was not synced when it is told that the power failed. No log logic here.
+
+mod memory;
+mod rocks;
+
+pub use memory::MemoryStorage;
+pub use rocks::{RocksSettings, RocksStorage};
+
+/// Which of the two key spaces an entry lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Space {
+    /// Small entries: topics, partitions, epochs, group offsets.
+    Meta,
+    /// Batches: large values, written once, read in order.
+    Batches,
+}
+
+/// One change of an atomic write.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// Sets a key.
+    Put(Space, Vec<u8>, Vec<u8>),
+    /// Removes a key.
+    Delete(Space, Vec<u8>),
+    /// Removes the keys from the first up to, not including, the second.
+    DeleteRange(Space, Vec<u8>, Vec<u8>),
+}
+
+/// The storage failed: what it said, with the path.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StorageError(pub String);
+
+/// A key with its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
+/// Ordered bytes with atomic writes.
+pub trait Storage: Send + Sync {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError>;
+
+    /// The last entry at or before `key`.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn at_or_before(&self, space: Space, key: &[u8]) -> Result<Option<Entry>, StorageError>;
+
+    /// Shows the entries from the first key of `range` up to, not including, the second, in order,
+    /// until `visit` says no.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn scan(
+        &self,
+        space: Space,
+        range: (&[u8], &[u8]),
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StorageError>;
+
+    /// Makes all changes or none. With `sync`, they survive a power failure once it returns.
+    ///
+    /// # Errors
+    /// When the disk fails; then they may have been made or not.
+    fn write(&self, ops: &[Op], sync: bool) -> Result<(), StorageError>;
+
+    /// Gives space back to the disk after large deletions, where that needs telling.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn reclaim(&self, space: Space, range: (&[u8], &[u8])) -> Result<(), StorageError>;
+
+    /// Closes and opens again: after this, what a failed write left is decided.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    fn reopen(&self) -> Result<(), StorageError>;
+}

@@ -1,0 +1,118 @@
+//! Storage in memory, with a disk's worst habit: unsynced writes can be lost.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{Entry, Op, Space, Storage, StorageError};
+
+type Map = BTreeMap<(Space, Vec<u8>), Vec<u8>>;
+
+/// Storage that lives as long as the value. Clones of an `Arc` of it outlive a log that is closed
+/// and opened again.
+#[derive(Debug, Default)]
+pub struct MemoryStorage {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    now: Map,
+    /// What a power failure leaves, and the writes since.
+    synced: Map,
+    unsynced: Vec<Vec<Op>>,
+}
+
+impl MemoryStorage {
+    /// Empty storage.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Cuts the power: of the writes since the last sync only the first `kept` survive.
+    pub fn lose_power(&self, kept: usize) {
+        let mut state = self.lock();
+        let mut survived = std::mem::take(&mut state.synced);
+        for ops in state.unsynced.drain(..).take(kept) {
+            apply(&mut survived, &ops);
+        }
+        state.synced.clone_from(&survived);
+        state.now = survived;
+    }
+
+    /// How many writes a power failure could lose now.
+    pub fn unsynced(&self) -> usize {
+        self.lock().unsynced.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn apply(map: &mut Map, ops: &[Op]) {
+    for op in ops {
+        match op.clone() {
+            Op::Put(space, key, value) => {
+                map.insert((space, key), value);
+            }
+            Op::Delete(space, key) => {
+                map.remove(&(space, key));
+            }
+            Op::DeleteRange(space, from, to) => {
+                let range = (space, from)..(space, to);
+                let keys: Vec<_> = map.range(range).map(|(key, _)| key.clone()).collect();
+                for key in keys {
+                    map.remove(&key);
+                }
+            }
+        }
+    }
+}
+
+impl Storage for MemoryStorage {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.lock().now.get(&(space, key.to_vec())).cloned())
+    }
+
+    fn at_or_before(&self, space: Space, key: &[u8]) -> Result<Option<Entry>, StorageError> {
+        let state = self.lock();
+        let range = (space, Vec::new())..=(space, key.to_vec());
+        Ok(state.now.range(range).next_back().map(|((_, key), value)| (key.clone(), value.clone())))
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        (from, to): (&[u8], &[u8]),
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StorageError> {
+        let state = self.lock();
+        for ((_, key), value) in state.now.range((space, from.to_vec())..(space, to.to_vec())) {
+            if !visit(key, value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, ops: &[Op], sync: bool) -> Result<(), StorageError> {
+        let mut state = self.lock();
+        apply(&mut state.now, ops);
+        state.unsynced.push(ops.to_vec());
+        if sync {
+            let unsynced = std::mem::take(&mut state.unsynced);
+            for ops in unsynced {
+                apply(&mut state.synced, &ops);
+            }
+        }
+        Ok(())
+    }
+
+    fn reclaim(&self, _space: Space, _range: (&[u8], &[u8])) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn reopen(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+}

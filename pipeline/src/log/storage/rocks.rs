@@ -1,0 +1,183 @@
+//! Storage on disk: a RocksDB whose batches are blob values, so that compaction of keys does not
+//! copy them.
+
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, Options, ReadOptions, WriteBatch,
+    WriteOptions,
+};
+
+use super::{Entry, Op, Space, Storage, StorageError};
+
+const META: &str = "meta";
+const BATCHES: &str = "batches";
+/// Values below this stay in the key's own file.
+const BLOB_BYTES_MIN: u64 = 512;
+
+/// What the log's RocksDB may use.
+#[derive(Clone, Copy, Debug)]
+pub struct RocksSettings {
+    /// Memory for recent writes, in bytes.
+    pub write_buffer_bytes: usize,
+    /// Memory for blocks read, in bytes.
+    pub cache_bytes: usize,
+}
+
+/// Storage in a directory of its own.
+pub struct RocksStorage {
+    path: PathBuf,
+    settings: RocksSettings,
+    /// `None` only after a failed reopening.
+    db: RwLock<Option<DB>>,
+}
+
+impl RocksStorage {
+    /// Opens the directory, making it if it is not there.
+    ///
+    /// # Errors
+    /// When another process holds it, or the disk fails.
+    pub fn open(path: &Path, settings: RocksSettings) -> Result<Self, StorageError> {
+        let db = open(path, settings).map_err(|error| failed(path, &error))?;
+        Ok(Self { path: path.to_owned(), settings, db: RwLock::new(Some(db)) })
+    }
+
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&DB) -> Result<T, rocksdb::Error>,
+    ) -> Result<T, StorageError> {
+        let guard = self.read();
+        let Some(db) = guard.as_ref() else {
+            return Err(StorageError(format!("{} is closed after an error", self.path.display())));
+        };
+        work(db).map_err(|error| failed(&self.path, &error))
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Option<DB>> {
+        self.db.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn failed(path: &Path, error: &rocksdb::Error) -> StorageError {
+    StorageError(format!("{}: {error}", path.display()))
+}
+
+fn name(space: Space) -> &'static str {
+    match space {
+        Space::Meta => META,
+        Space::Batches => BATCHES,
+    }
+}
+
+fn family(db: &DB, space: Space) -> &rocksdb::ColumnFamily {
+    db.cf_handle(name(space)).expect("both families are opened with the database")
+}
+
+fn open(path: &Path, settings: RocksSettings) -> Result<DB, rocksdb::Error> {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_max_open_files(256);
+    options.set_keep_log_file_num(2);
+    options.set_max_total_wal_size(4 * settings.write_buffer_bytes as u64);
+    options.set_max_background_jobs(2);
+    let families = [Space::Meta, Space::Batches].map(|space| {
+        ColumnFamilyDescriptor::new(name(space), family_options(space, settings))
+    });
+    DB::open_cf_descriptors(&options, path, families)
+}
+
+fn family_options(space: Space, settings: RocksSettings) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(&Cache::new_lru_cache(settings.cache_bytes));
+    table.set_cache_index_and_filter_blocks(true);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_write_buffer_size(match space {
+        Space::Meta => settings.write_buffer_bytes / 8,
+        Space::Batches => settings.write_buffer_bytes,
+    });
+    options.set_max_write_buffer_number(2);
+    if space == Space::Batches {
+        options.set_enable_blob_files(true);
+        options.set_min_blob_size(BLOB_BYTES_MIN);
+        options.set_blob_file_size(32 << 20);
+        // Retention deletes from the front, compaction everywhere: files that are half garbage
+        // are rewritten when their keys are compacted.
+        options.set_enable_blob_gc(true);
+        options.set_blob_gc_age_cutoff(0.5);
+        options.set_blob_gc_force_threshold(0.5);
+    }
+    options
+}
+
+impl Storage for RocksStorage {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.with(|db| db.get_cf(family(db, space), key))
+    }
+
+    fn at_or_before(&self, space: Space, key: &[u8]) -> Result<Option<Entry>, StorageError> {
+        self.with(|db| {
+            let mut iterator = db.raw_iterator_cf(family(db, space));
+            iterator.seek_for_prev(key);
+            iterator.status()?;
+            let found = iterator.key().zip(iterator.value());
+            Ok(found.map(|(key, value)| (key.to_vec(), value.to_vec())))
+        })
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        (from, to): (&[u8], &[u8]),
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StorageError> {
+        self.with(|db| {
+            let mut options = ReadOptions::default();
+            options.set_iterate_upper_bound(to);
+            let mut iterator = db.raw_iterator_cf_opt(family(db, space), options);
+            iterator.seek(from);
+            while let Some((key, value)) = iterator.item() {
+                if !visit(key, value) {
+                    return Ok(());
+                }
+                iterator.next();
+            }
+            iterator.status()
+        })
+    }
+
+    fn write(&self, ops: &[Op], sync: bool) -> Result<(), StorageError> {
+        self.with(|db| {
+            let mut batch = WriteBatch::default();
+            for op in ops {
+                match op {
+                    Op::Put(space, key, value) => batch.put_cf(family(db, *space), key, value),
+                    Op::Delete(space, key) => batch.delete_cf(family(db, *space), key),
+                    Op::DeleteRange(space, from, to) => {
+                        batch.delete_range_cf(family(db, *space), from, to);
+                    }
+                }
+            }
+            let mut options = WriteOptions::default();
+            options.set_sync(sync);
+            db.write_opt(batch, &options)
+        })
+    }
+
+    fn reclaim(&self, space: Space, (from, to): (&[u8], &[u8])) -> Result<(), StorageError> {
+        self.with(|db| {
+            db.compact_range_cf(family(db, space), Some(from), Some(to));
+            Ok(())
+        })
+    }
+
+    fn reopen(&self) -> Result<(), StorageError> {
+        let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        // The old handle holds the directory's lock: it goes before the new one comes.
+        *db = None;
+        *db = Some(open(&self.path, self.settings).map_err(|error| failed(&self.path, &error))?);
+        Ok(())
+    }
+}
