@@ -1,0 +1,6 @@
+//! What crosses rooms: everything that a single crate cannot test for itself.
+//!
+//! It is one binary, because each binary links RocksDB and tantivy: a new group of tests is a
+//! module here, not another file beside this one.
+
+mod tidy;
