@@ -84,10 +84,11 @@ fn assert_tidy(findings: impl IntoIterator<Item = Finding>) {
 }
 
 #[test]
-fn files_and_functions_are_short() {
+fn files_functions_and_traits_are_small() {
     let sources = sources();
     assert_tidy(sources.iter().flat_map(sizes::long_files));
     assert_tidy(sources.iter().flat_map(sizes::long_functions));
+    assert_tidy(sources.iter().flat_map(sizes::wide_traits));
 }
 
 #[test]

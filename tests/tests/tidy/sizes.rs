@@ -1,4 +1,4 @@
-//! How long a file and a function may be.
+//! How long a file and a function may be, and how wide a trait.
 
 use super::Finding;
 use super::source::{Source, end_of_item};
@@ -9,6 +9,9 @@ const FILE_LINES_MAX: usize = 600;
 const TEST_FILE_LINES_MAX: usize = 1000;
 /// Lines of a function, from its signature to its closing brace.
 const FUNCTION_LINES_MAX: usize = 70;
+
+/// Methods of a trait.
+const TRAIT_METHODS_MAX: usize = 12;
 
 /// Tells a file that is too long to be read in one go.
 pub(super) fn long_files(source: &Source) -> Option<Finding> {
@@ -55,6 +58,31 @@ pub(super) fn long_functions(source: &Source) -> Vec<Finding> {
     findings
 }
 
+/// Tells the traits that ask too much of who implements them.
+pub(super) fn wide_traits(source: &Source) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for start in source.words("trait") {
+        let end = end_of_item(&source.code, start);
+        let methods = source.words("fn").filter(|at| (start..end).contains(at));
+        let methods = methods.filter(|at| depth(&source.code[start..*at]) == 1);
+        // A type `fn(...)` among them has no name.
+        let count = methods.filter(|at| !source.name_at(at + 2).is_empty()).count();
+        if count > TRAIT_METHODS_MAX {
+            let message = format!(
+                "`{}` has {count} methods, {TRAIT_METHODS_MAX} at most: split it by who calls it",
+                source.name_at(start + "trait".len())
+            );
+            findings.push(Finding::new(&source.path, source.line_of(start), message));
+        }
+    }
+    findings
+}
+
+/// How many braces are open at the end of `code`.
+fn depth(code: &str) -> usize {
+    code.matches('{').count() - code.matches('}').count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +121,16 @@ mod tests {
     fn a_type_of_function_is_no_function() {
         let text = format!("struct A {{ f: fn(u8) -> u8,\n{}}}\n", "// a\n".repeat(100));
         assert!(long_functions(&source("a.rs", text)).is_empty());
+    }
+
+    #[test]
+    fn a_wide_trait_is_found_and_functions_inside_its_methods_do_not_count() {
+        let of = |methods| {
+            let method = "    fn a(&self) { fn inner(f: fn(u8)) {} }\n";
+            format!("pub trait Wide {{\n{}}}\nfn b() {{}}\n", method.repeat(methods))
+        };
+        assert!(wide_traits(&source("a.rs", of(TRAIT_METHODS_MAX))).is_empty());
+        let found = wide_traits(&source("a.rs", of(TRAIT_METHODS_MAX + 1)));
+        assert!(found[0].to_string().starts_with("a.rs:1: `Wide` has 13 methods"), "{}", found[0]);
     }
 }

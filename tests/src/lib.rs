@@ -1,0 +1,1 @@
+//! Nothing: a package must have a library or a binary. The tests are in `tests/main.rs`.
