@@ -5,12 +5,15 @@
 //! process that dies leaves the page cache behind, so nothing is lost by it; a machine that loses
 //! power may leave files empty or cut off, so what is found at an open is never trusted: segment
 //! files carry tantivy's checksum, and the small files that name them get one here (see
-//! `opening`). A measurement in this module's tests prints what a commit costs either way.
+//! `opening`).
+//!
+//! It can be closed: tantivy merges and collects garbage on threads of its own, which may outlive
+//! the writer by a moment. They must not write into a folder that the next writer has opened.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use tantivy::Directory;
 use tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
@@ -24,12 +27,29 @@ use tantivy::directory::{
 pub(super) struct IndexDirectory {
     mapped: MmapDirectory,
     root: PathBuf,
+    /// Shared by all clones. Read-locked while the folder is changed.
+    is_closed: Arc<RwLock<bool>>,
 }
 
 impl IndexDirectory {
     /// Opens a folder that exists.
     pub(super) fn open(root: &Path) -> tantivy::Result<Self> {
-        Ok(Self { mapped: MmapDirectory::open(root)?, root: root.to_owned() })
+        let mapped = MmapDirectory::open(root)?;
+        Ok(Self { mapped, root: root.to_owned(), is_closed: Arc::default() })
+    }
+
+    /// Waits for changes that are under way and refuses all later ones. Reads go on.
+    pub(super) fn close(&self) {
+        *self.is_closed.write().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+
+    /// Lets the folder be changed as long as the guard lives.
+    fn change(&self) -> io::Result<RwLockReadGuard<'_, bool>> {
+        let is_closed = self.is_closed.read().unwrap_or_else(PoisonError::into_inner);
+        if *is_closed {
+            return Err(io::Error::other("the index is closed"));
+        }
+        Ok(is_closed)
     }
 }
 
@@ -39,6 +59,10 @@ impl Directory for IndexDirectory {
     }
 
     fn delete(&self, path: &Path) -> Result<(), DeleteError> {
+        let _open = self.change().map_err(|error| DeleteError::IoError {
+            io_error: Arc::new(error),
+            filepath: path.to_owned(),
+        })?;
         self.mapped.delete(path)
     }
 
@@ -47,7 +71,9 @@ impl Directory for IndexDirectory {
     }
 
     fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
-        let created = OpenOptions::new().write(true).create_new(true).open(self.root.join(path));
+        let created = self.change().and_then(|_open| {
+            OpenOptions::new().write(true).create_new(true).open(self.root.join(path))
+        });
         match created {
             Ok(file) => Ok(BufWriter::new(Box::new(UnsyncedFile(file)))),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -65,6 +91,7 @@ impl Directory for IndexDirectory {
     /// Writes a small file beside its place and moves it there: a reader of this machine sees the
     /// old or the new one.
     fn atomic_write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
+        let _open = self.change()?;
         let target = self.root.join(path);
         let mut beside = target.clone().into_os_string();
         beside.push(".new");

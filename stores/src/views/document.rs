@@ -256,5 +256,5 @@ fn timestamp_json(value: &OwnedValue) -> String {
     let OwnedValue::Date(moment) = value else {
         unreachable!("a timestamp field holds dates alone")
     };
-    format!("\"{}\"", timestamp::format(moment.into_timestamp_millis()))
+    format!("\"{}\"", timestamp::rfc3339(moment.into_timestamp_millis()))
 }

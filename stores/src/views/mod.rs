@@ -35,5 +35,6 @@ pub use self::query::QueryError;
 pub use self::registry::Views;
 pub use self::schema::{Field, FieldKind, Reach, SchemaError, ViewSchema, ViewSource};
 pub use self::search::{Hit, SORT_FIELDS_MAX, SearchRequest, SearchResponse, SortField};
+pub use self::timestamp::rfc3339;
 pub use self::view::{Snapshot, View};
 pub use self::writer::{Opened, ViewError, ViewWriter};

@@ -12,7 +12,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tantivy::directory::error::{OpenDirectoryError, OpenReadError};
-use tantivy::{Index, IndexSettings, TantivyError};
+use tantivy::index::SegmentComponent;
+use tantivy::{Index, IndexSettings, SegmentMeta, TantivyError};
 
 use super::directory::IndexDirectory;
 use super::fields::{Fields, tokenizers};
@@ -28,6 +29,8 @@ const STAMP: &str = "millpond.json";
 /// An index and the progress of its last commit.
 pub(super) struct OpenIndex {
     pub(super) index: Index,
+    /// The folder that `index` lies in.
+    pub(super) directory: IndexDirectory,
     pub(super) progress: Progress,
     /// Why the index was begun afresh.
     pub(super) rebuilt: Option<String>,
@@ -43,13 +46,11 @@ pub(super) fn open(
 ) -> Result<OpenIndex, ViewError> {
     let stamp = Stamp::of(schema);
     let failed = |source| ViewError::index(schema, "open", source);
-    let reason = match open_whole(shard, &stamp, fields) {
-        Ok((index, progress)) => return Ok(OpenIndex { index, progress, rebuilt: None }),
-        Err(Unusable::Rebuild(reason)) => reason,
-        Err(Unusable::Refused(error)) => return Err(failed(error)),
-    };
-    let begun = begin(shard, &stamp, fields).map_err(failed)?;
-    Ok(OpenIndex { index: begun, progress: Progress::default(), rebuilt: Some(reason) })
+    match open_whole(shard, &stamp, fields) {
+        Ok(whole) => Ok(whole),
+        Err(Unusable::Rebuild(reason)) => begin(shard, &stamp, fields, reason).map_err(failed),
+        Err(Unusable::Refused(error)) => Err(failed(error)),
+    }
 }
 
 /// What an index was made for. Kept as text beside it, so that a difference can be read.
@@ -103,31 +104,46 @@ impl From<io::Error> for Unusable {
     }
 }
 
-fn open_whole(shard: &Path, stamp: &Stamp, fields: &Fields) -> Result<(Index, Progress), Unusable> {
+fn open_whole(shard: &Path, stamp: &Stamp, fields: &Fields) -> Result<OpenIndex, Unusable> {
     check_stamp(shard, stamp)?;
-    let mut index = Index::open(IndexDirectory::open(shard)?)?;
+    let directory = IndexDirectory::open(shard)?;
+    let mut index = Index::open(directory.clone())?;
     if index.schema() != fields.schema {
         return Err(Unusable::Rebuild("its fields are laid out differently".to_owned()));
     }
     let metas = index.load_metas()?;
-    for path in metas.list_segment_files() {
-        // The list names every file that a segment may have; one that it must have and does not
-        // is noticed when the segment is opened.
-        let exists = tantivy::Directory::exists(index.directory(), &path);
-        if exists.map_err(TantivyError::from)? {
-            let whole = index.directory().validate_checksum(&path).map_err(TantivyError::from)?;
-            if !whole {
-                return Err(Unusable::Rebuild(format!("`{}` is damaged", path.display())));
-            }
+    for segment in &metas.segments {
+        check_segment(&index, segment)?;
+    }
+    let progress = match &metas.payload {
+        Some(payload) => serde_json::from_str(payload)
+            .map_err(|error| Unusable::Rebuild(format!("its positions cannot be read: {error}")))?,
+        // An index that was begun and never committed to.
+        None if metas.segments.is_empty() => Progress::default(),
+        None => return Err(Unusable::Rebuild("its commit has no positions".to_owned())),
+    };
+    index.set_tokenizers(tokenizers());
+    Ok(OpenIndex { index, directory, progress, rebuilt: None })
+}
+
+/// Reads all files of a segment once. Tantivy itself would do without some that are missing.
+fn check_segment(index: &Index, segment: &SegmentMeta) -> Result<(), Unusable> {
+    let always = [
+        SegmentComponent::Postings,
+        SegmentComponent::Positions,
+        SegmentComponent::FastFields,
+        SegmentComponent::FieldNorms,
+        SegmentComponent::Terms,
+        SegmentComponent::Store,
+    ];
+    let deletes = segment.has_deletes().then_some(SegmentComponent::Delete);
+    for component in always.into_iter().chain(deletes) {
+        let path = segment.relative_path(component);
+        if !index.directory().validate_checksum(&path).map_err(TantivyError::from)? {
+            return Err(Unusable::Rebuild(format!("`{}` is damaged", path.display())));
         }
     }
-    let payload = metas.payload.as_deref().unwrap_or_default();
-    let progress = serde_json::from_str(payload)
-        .map_err(|error| Unusable::Rebuild(format!("its commit has no positions: {error}")))?;
-    index.set_tokenizers(tokenizers());
-    // Opens every segment, and so finds the files that are not there.
-    index.reader_builder().reload_policy(tantivy::ReloadPolicy::Manual).try_into()?;
-    Ok((index, progress))
+    Ok(())
 }
 
 fn check_stamp(shard: &Path, stamp: &Stamp) -> Result<(), Unusable> {
@@ -152,7 +168,12 @@ fn check_stamp(shard: &Path, stamp: &Stamp) -> Result<(), Unusable> {
     Ok(())
 }
 
-fn begin(shard: &Path, stamp: &Stamp, fields: &Fields) -> tantivy::Result<Index> {
+fn begin(
+    shard: &Path,
+    stamp: &Stamp,
+    fields: &Fields,
+    reason: String,
+) -> tantivy::Result<OpenIndex> {
     match fs::remove_dir_all(shard) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => fs::create_dir_all(shard)?,
@@ -162,19 +183,14 @@ fn begin(shard: &Path, stamp: &Stamp, fields: &Fields) -> tantivy::Result<Index>
         docstore_compress_dedicated_thread: false,
         ..IndexSettings::default()
     };
+    let directory = IndexDirectory::open(shard)?;
     let index = Index::builder()
         .schema(fields.schema.clone())
         .settings(settings)
         .tokenizers(tokenizers())
-        .open_or_create(IndexDirectory::open(shard)?)?;
-    // The first commit of an index that was never written to is one that reflects nothing.
-    let mut writer = index.writer_with_num_threads::<tantivy::TantivyDocument>(1, 15_000_000)?;
-    let mut commit = writer.prepare_commit()?;
-    let nothing = serde_json::to_string(&Progress::default());
-    commit.set_payload(&nothing.expect("an empty map has a JSON form"));
-    commit.commit()?;
+        .open_or_create(directory.clone())?;
     // The stamp comes last: without it the index was never finished.
     let stamp = serde_json::to_vec_pretty(stamp).expect("a schema has a JSON form");
     fs::write(shard.join(STAMP), stamp)?;
-    Ok(index)
+    Ok(OpenIndex { index, directory, progress: Progress::default(), rebuilt: Some(reason) })
 }

@@ -239,8 +239,8 @@ fn check_bound(
         return Ok(bound);
     };
     Ok(match bound {
-        UserInputBound::Exclusive(_) => UserInputBound::Exclusive(timestamp::format(ms)),
-        UserInputBound::Inclusive(_) => UserInputBound::Inclusive(timestamp::format(ms)),
+        UserInputBound::Exclusive(_) => UserInputBound::Exclusive(timestamp::rfc3339(ms)),
+        UserInputBound::Inclusive(_) => UserInputBound::Inclusive(timestamp::rfc3339(ms)),
         UserInputBound::Unbounded => bound,
     })
 }
@@ -249,7 +249,7 @@ fn check_bound(
 fn moment(name: &str, text: &str) -> UserInputAst {
     let bound = || {
         let ms = timestamp::parse(text).expect("the value has been checked");
-        UserInputBound::Inclusive(timestamp::format(ms))
+        UserInputBound::Inclusive(timestamp::rfc3339(ms))
     };
     UserInputLeaf::Range { field: Some(name.to_owned()), lower: bound(), upper: bound() }.into()
 }

@@ -21,7 +21,7 @@ pub(super) fn parse_rfc3339(text: &str) -> Option<i64> {
 }
 
 /// Writes RFC 3339 text with milliseconds, in UTC. Times out of range stop at its ends.
-pub(super) fn format(ms: i64) -> String {
+pub fn rfc3339(ms: i64) -> String {
     DateTime::from_timestamp_millis(clamp(ms))
         .expect("the range of tantivy's times lies within the calendar's")
         .to_rfc3339_opts(SecondsFormat::Millis, true)

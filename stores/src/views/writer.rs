@@ -13,6 +13,7 @@ use tantivy::indexer::IndexWriterOptions;
 use tantivy::merge_policy::LogMergePolicy;
 use tantivy::{IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, TantivyError};
 
+use super::directory::IndexDirectory;
 use super::document::{self, DocumentError};
 use super::fields::Fields;
 use super::opening;
@@ -100,6 +101,7 @@ pub struct ViewWriter {
     view: Arc<View>,
     fields: Arc<Fields>,
     index: IndexWriter,
+    directory: IndexDirectory,
     reader: IndexReader,
     progress: Progress,
     pending: BTreeMap<String, Operation>,
@@ -168,6 +170,7 @@ impl ViewWriter {
             view: Arc::clone(&view),
             fields,
             index,
+            directory: opened.directory,
             reader,
             progress: opened.progress,
             pending: BTreeMap::new(),
@@ -262,6 +265,13 @@ impl ViewWriter {
         commit.set_payload(&payload);
         commit.commit()?;
         self.reader.reload()
+    }
+}
+
+impl Drop for ViewWriter {
+    /// Ends merges that are under way: they would change nothing that can be seen.
+    fn drop(&mut self) {
+        self.directory.close();
     }
 }
 

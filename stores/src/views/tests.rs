@@ -1,1 +1,0 @@
-//! Tests of the views, on real indexes in temporary folders.
