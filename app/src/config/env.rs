@@ -41,8 +41,12 @@ pub(super) fn overlay(
         }
         if let [key] = keys[..] {
             let key = key.to_lowercase();
-            if nearest(&key, top_level.iter().copied()).is_none() {
-                continue;
+            let top_level = top_level.iter().copied();
+            if !top_level.clone().any(|known| known == key) {
+                match nearest(&key, top_level.clone()) {
+                    Some(_) => return Err(Fault::unknown("key", &key, place, top_level)),
+                    None => continue,
+                }
             }
         }
         if keys[0] == "TOPOLOGIES" && keys.len() > 2 {

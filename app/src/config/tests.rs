@@ -220,6 +220,10 @@ fn a_wrong_variable_is_named_with_the_one_that_was_meant() {
         "MILLPOND_MEMORY_MB: unknown key `memory_mb`\nhelp: did you mean `MILLPOND_MEMORY_MIB`?"
     );
     assert_eq!(
+        variable_error("MILLPOND_LOG", "debug"),
+        "MILLPOND_LOG: unknown key `log`\nhelp: did you mean `MILLPOND_LOG_LEVEL`?"
+    );
+    assert_eq!(
         variable_error("MILLPOND_LOGS__PARTITIONS", "1"),
         "MILLPOND_LOGS__PARTITIONS: unknown key `logs`\nhelp: did you mean \
          `MILLPOND_LOG__PARTITIONS`?"
