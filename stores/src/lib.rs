@@ -6,4 +6,5 @@
 
 pub mod clock;
 pub mod position;
+pub mod state;
 pub mod views;

@@ -1,0 +1,316 @@
+//! The one RocksDB for state.
+//!
+//! Keys are `<store number><partition><kind and key>`; dropping a task's store is a range delete.
+//! There is no write-ahead log: the log's changelog is one. Both column families are flushed
+//! atomically, so whatever survives a crash is whole commits, and the position stored with them
+//! says how far they go.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, Env, Options, ReadOptions,
+    WriteBatch, WriteOptions,
+};
+
+use super::StateError;
+use crate::position::Position;
+
+const ENTRIES: &str = "entries";
+const META: &str = "meta";
+
+/// What the state may use.
+#[derive(Clone, Copy, Debug)]
+pub struct StateSettings {
+    /// Memory for blocks read, in bytes.
+    pub cache_bytes: usize,
+    /// Memory for writes that are not in files yet, in bytes. After a crash at most so much is
+    /// replayed from the changelogs.
+    pub write_buffer_bytes: usize,
+}
+
+/// One partition of one store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StoreId {
+    store: u32,
+    partition: u32,
+}
+
+impl StoreId {
+    fn prefix(self) -> [u8; 8] {
+        let mut prefix = [0; 8];
+        prefix[..4].copy_from_slice(&self.store.to_be_bytes());
+        prefix[4..].copy_from_slice(&self.partition.to_be_bytes());
+        prefix
+    }
+
+    fn key(self, key: &[u8]) -> Vec<u8> {
+        [&self.prefix()[..], key].concat()
+    }
+
+    /// The first key of the next partition or store.
+    fn end(self) -> [u8; 8] {
+        (u64::from_be_bytes(self.prefix()) + 1).to_be_bytes()
+    }
+
+    fn position_key(self) -> [u8; 9] {
+        let mut key = [b'p'; 9];
+        key[1..].copy_from_slice(&self.prefix());
+        key
+    }
+}
+
+/// All state of a process.
+pub struct StateDb {
+    db: DB,
+    path: String,
+    names: Mutex<HashMap<String, u32>>,
+    /// Keeps the memory file system of a state in memory alive.
+    _env: Option<Env>,
+}
+
+/// Changes of any number of stores, made all at once.
+#[derive(Default)]
+pub struct StateBatch {
+    batch: WriteBatch,
+    positions: Vec<(StoreId, Position)>,
+    changes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl StateBatch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets `key` of `store`, or removes it.
+    pub fn set(&mut self, store: StoreId, key: &[u8], value: Option<&[u8]>) {
+        self.changes.push((store.key(key), value.map(<[u8]>::to_vec)));
+    }
+
+    /// Notes the position in its changelog that `store` reflects after this batch.
+    pub fn set_position(&mut self, store: StoreId, position: Position) {
+        self.positions.push((store, position));
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.positions.is_empty() && self.changes.is_empty()
+    }
+}
+
+impl StateDb {
+    /// Opens the state in `path`, making it if it is not there.
+    ///
+    /// # Errors
+    /// When another process has it, or the disk fails.
+    pub fn open(path: &Path, settings: StateSettings) -> Result<Self, StateError> {
+        Self::open_in(path, settings, None)
+    }
+
+    /// State that lives as long as the value: a real RocksDB on a file system in memory.
+    ///
+    /// # Errors
+    /// When RocksDB does not start.
+    pub fn in_memory() -> Result<Self, StateError> {
+        let path = Path::new("/state");
+        let env = Env::mem_env().map_err(|error| open_failed(path, &error))?;
+        let settings = StateSettings { cache_bytes: 1 << 20, write_buffer_bytes: 8 << 20 };
+        Self::open_in(path, settings, Some(env))
+    }
+
+    fn open_in(
+        path: &Path,
+        settings: StateSettings,
+        env: Option<Env>,
+    ) -> Result<Self, StateError> {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        options.set_atomic_flush(true);
+        options.set_keep_log_file_num(2);
+        options.set_max_open_files(256);
+        options.set_max_background_jobs(2);
+        options.set_db_write_buffer_size(settings.write_buffer_bytes);
+        if let Some(env) = &env {
+            options.set_env(env);
+        }
+        let families = [ENTRIES, META]
+            .map(|name| ColumnFamilyDescriptor::new(name, family_options(settings)));
+        let db = DB::open_cf_descriptors(&options, path, families)
+            .map_err(|error| open_failed(path, &error))?;
+        let path = path.display().to_string();
+        Ok(Self { db, path, names: Mutex::default(), _env: env })
+    }
+
+    /// The number of a store's partition, given out at its first use and kept from then on.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn store(&self, name: &str, partition: u32) -> Result<StoreId, StateError> {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = names.get(name) {
+            return Ok(StoreId { store: *store, partition });
+        }
+        let key = [b"n", name.as_bytes()].concat();
+        let found = self.db.get_cf(self.meta(), &key).map_err(|e| self.failed("read", &e))?;
+        let number = |bytes: Vec<u8>| Some(u32::from_be_bytes(bytes.try_into().ok()?));
+        let store = match found.and_then(number) {
+            Some(store) => store,
+            None => self.number_store(&key)?,
+        };
+        names.insert(name.to_owned(), store);
+        Ok(StoreId { store, partition })
+    }
+
+    fn number_store(&self, key: &[u8]) -> Result<u32, StateError> {
+        let highest = self.db.get_cf(self.meta(), b"h").map_err(|e| self.failed("read", &e))?;
+        let highest = highest.and_then(|bytes| Some(u32::from_be_bytes(bytes.try_into().ok()?)));
+        let store = highest.map_or(0, |highest| highest + 1);
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.meta(), key, store.to_be_bytes());
+        batch.put_cf(self.meta(), b"h", store.to_be_bytes());
+        self.db.write_opt(batch, &no_wal()).map_err(|error| self.failed("write", &error))?;
+        Ok(store)
+    }
+
+    /// The position that `store` reflects; `None` if it has never been written.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn position(&self, store: StoreId) -> Result<Option<Position>, StateError> {
+        let found = self.db.get_cf(self.meta(), store.position_key());
+        let bytes = found.map_err(|error| self.failed("read", &error))?;
+        Ok(bytes.as_deref().and_then(decode_position))
+    }
+
+    /// Shows the value of `key` in `store` to `read`, without copying it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn read<T>(
+        &self,
+        store: StoreId,
+        key: &[u8],
+        read: impl FnOnce(Option<&[u8]>) -> T,
+    ) -> Result<T, StateError> {
+        let found = self.db.get_pinned_cf(self.entries(), store.key(key));
+        let value = found.map_err(|error| self.failed("read", &error))?;
+        Ok(read(value.as_deref()))
+    }
+
+    /// Shows the entries of `store` from the first key of `range` up to, not including, the
+    /// second, in order, until `visit` says no.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn scan(
+        &self,
+        store: StoreId,
+        range: (&[u8], &[u8]),
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StateError> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(store.key(range.1));
+        let mut iterator = self.db.raw_iterator_cf_opt(self.entries(), options);
+        iterator.seek(store.key(range.0));
+        while let Some((key, value)) = iterator.item() {
+            if !visit(&key[8..], value) {
+                return Ok(());
+            }
+            iterator.next();
+        }
+        iterator.status().map_err(|error| self.failed("read", &error))
+    }
+
+    /// Makes all changes of `batch`, and notes its positions, in one atomic write.
+    ///
+    /// # Errors
+    /// When the disk fails; then nothing has changed.
+    pub fn write(&self, batch: StateBatch) -> Result<(), StateError> {
+        let StateBatch { batch: mut write, positions, changes } = batch;
+        for (key, value) in changes {
+            match value {
+                Some(value) => write.put_cf(self.entries(), key, value),
+                None => write.delete_cf(self.entries(), key),
+            }
+        }
+        for (store, position) in positions {
+            write.put_cf(self.meta(), store.position_key(), encode_position(position));
+        }
+        self.db.write_opt(write, &no_wal()).map_err(|error| self.failed("write", &error))
+    }
+
+    /// Forgets everything of `store`, its position too.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn clear(&self, store: StoreId) -> Result<(), StateError> {
+        let mut batch = WriteBatch::default();
+        batch.delete_range_cf(self.entries(), store.prefix(), store.end());
+        batch.delete_cf(self.meta(), store.position_key());
+        self.db.write_opt(batch, &no_wal()).map_err(|error| self.failed("write", &error))
+    }
+
+    /// Brings everything to files, so that the next start has nothing to replay.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn flush(&self) -> Result<(), StateError> {
+        let families = [self.entries(), self.meta()];
+        let mut options = rocksdb::FlushOptions::default();
+        options.set_wait(true);
+        self.db.flush_cfs_opt(&families, &options).map_err(|error| self.failed("flush", &error))
+    }
+
+    fn entries(&self) -> &ColumnFamily {
+        self.db.cf_handle(ENTRIES).expect("opened with the database")
+    }
+
+    fn meta(&self) -> &ColumnFamily {
+        self.db.cf_handle(META).expect("opened with the database")
+    }
+
+    fn failed(&self, doing: &'static str, error: &rocksdb::Error) -> StateError {
+        StateError::Failed { doing, path: self.path.clone(), reason: error.to_string() }
+    }
+}
+
+fn open_failed(path: &Path, error: &rocksdb::Error) -> StateError {
+    StateError::Open { path: path.display().to_string(), reason: error.to_string() }
+}
+
+fn family_options(settings: StateSettings) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(&Cache::new_lru_cache(settings.cache_bytes));
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // Most look-ups are for keys that are new: a filter answers them without a read.
+    table.set_bloom_filter(10.0, false);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_write_buffer_size(settings.write_buffer_bytes / 2);
+    options.set_max_write_buffer_number(2);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    options.set_compression_type(rocksdb::DBCompressionType::Lz4);
+    options
+}
+
+fn no_wal() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.disable_wal(true);
+    options
+}
+
+fn encode_position(position: Position) -> [u8; 12] {
+    let mut bytes = [0; 12];
+    bytes[..8].copy_from_slice(&position.offset.to_be_bytes());
+    bytes[8..].copy_from_slice(&position.epoch.to_be_bytes());
+    bytes
+}
+
+fn decode_position(bytes: &[u8]) -> Option<Position> {
+    let (offset, epoch) = bytes.split_first_chunk::<8>()?;
+    Some(Position::new(u64::from_be_bytes(*offset), u32::from_be_bytes(epoch.try_into().ok()?)))
+}

@@ -1,0 +1,35 @@
+//! Keyed state: one RocksDB for all stores of a process, and the overlays in front of it.
+//!
+//! It holds bytes and positions. It does not know what a changelog is: whoever writes says which
+//! position the write reflects, and reads it back after a restart.
+
+mod db;
+mod overlay;
+mod store;
+
+pub use db::{StateBatch, StateDb, StateSettings, StoreId};
+pub use overlay::Overlay;
+pub use store::Store;
+
+/// State could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Another process has the directory, or it cannot be opened.
+    #[error("cannot open the state in {path}: {reason}")]
+    Open {
+        /// The directory.
+        path: String,
+        /// What RocksDB says.
+        reason: String,
+    },
+    /// The disk failed, or the bytes are damaged.
+    #[error("cannot {doing} state in {path}: {reason}")]
+    Failed {
+        /// `read`, `write` or `flush`.
+        doing: &'static str,
+        /// The directory.
+        path: String,
+        /// What RocksDB says.
+        reason: String,
+    },
+}
