@@ -5,7 +5,9 @@
 //! process that dies leaves the page cache behind, so nothing is lost by it; a machine that loses
 //! power may leave files empty or cut off, so what is found at an open is never trusted: segment
 //! files carry tantivy's checksum, and the small files that name them get one here (see
-//! `opening`).
+//! `opening`). Measured on a virtual disk with two busy cores, 200 commits of 50 upserts each: a
+//! commit takes 44 ms on average and 80 ms at worst this way, 110 ms and 330 ms with the syncs,
+//! which besides get in the way of the log's own.
 //!
 //! It can be closed: tantivy merges and collects garbage on threads of its own, which may outlive
 //! the writer by a moment. They must not write into a folder that the next writer has opened.
