@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use stores::views::{FieldKind, Reach, Snapshot, View, rfc3339};
+use stores::views::{FieldKind, Reach, rfc3339};
 use utoipa::ToSchema;
 
 use crate::api::Api;
@@ -96,11 +96,7 @@ pub(crate) async fn list(
     State(api): State<Arc<Api>>,
     Parameters(after): Parameters<After>,
 ) -> Result<Answer<ViewsBody>, Problem> {
-    let mut listed: Vec<(Arc<View>, Snapshot)> = Vec::new();
-    for view in api.views.list() {
-        let snapshot = api.snapshot(&view, &after).await?;
-        listed.push((view, snapshot));
-    }
+    let listed = api.snapshots(&after).await?;
     let token = common_token(&listed);
     let views = listed.iter().map(|(view, snapshot)| ListedView {
         name: view.schema().name.clone(),

@@ -2,6 +2,7 @@
 //!
 //! A waiting request holds no thread and no permit to search.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -25,18 +26,37 @@ pub(crate) struct After {
 }
 
 impl Api {
+    /// Takes a snapshot of every view, each reflecting what `after` asks for. They share the time
+    /// that `after` gives.
+    pub(crate) async fn snapshots(
+        &self,
+        after: &After,
+    ) -> Result<Vec<(Arc<View>, Snapshot)>, Problem> {
+        let views = self.views.list();
+        let taking = async {
+            let mut taken = Vec::with_capacity(views.len());
+            for view in &views {
+                taken.push((Arc::clone(view), self.snapshot(view, after).await?));
+            }
+            Ok(taken)
+        };
+        let waited_ms = self.wait_ms(after)?;
+        match tokio::time::timeout(Duration::from_millis(waited_ms), taking).await {
+            Ok(taken) => taken,
+            Err(_) => {
+                let token = after.token()?;
+                let missing = views
+                    .iter()
+                    .flat_map(|view| view.snapshot().progress().missing(view.schema(), &token));
+                Err(Problem::NotReached { waited_ms, missing: missing.collect() })
+            }
+        }
+    }
+
     /// Takes a snapshot of `view` that reflects what `after` asks for.
     pub(crate) async fn snapshot(&self, view: &View, after: &After) -> Result<Snapshot, Problem> {
-        let most = self.settings.after_wait_max_ms;
-        let waited_ms = after.after_timeout_ms.unwrap_or(most);
-        if waited_ms > most {
-            let parameter = "after_timeout_ms";
-            return Err(Problem::LimitExceeded { parameter, given: waited_ms, most });
-        }
-        let token: Token = match &after.after {
-            Some(text) => text.parse()?,
-            None => return Ok(view.snapshot()),
-        };
+        let waited_ms = self.wait_ms(after)?;
+        let token = after.token()?;
         let reflects = |snapshot: &Snapshot| snapshot.progress().contains(view.schema(), &token);
         let present = view.snapshot();
         if reflects(&present) {
@@ -54,5 +74,22 @@ impl Api {
                 Err(Problem::NotReached { waited_ms, missing })
             }
         }
+    }
+
+    fn wait_ms(&self, after: &After) -> Result<u64, Problem> {
+        let most = self.settings.after_wait_max_ms;
+        match after.after_timeout_ms.unwrap_or(most) {
+            given if given > most => {
+                Err(Problem::LimitExceeded { parameter: "after_timeout_ms", given, most })
+            }
+            wait_ms => Ok(wait_ms),
+        }
+    }
+}
+
+impl After {
+    /// The token, which every view contains if there is none.
+    fn token(&self) -> Result<Token, Problem> {
+        Ok(self.after.as_deref().map_or(Ok(Token::default()), str::parse)?)
     }
 }

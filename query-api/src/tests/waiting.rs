@@ -63,6 +63,22 @@ async fn a_wait_in_vain_tells_what_is_missing() {
 }
 
 #[tokio::test]
+async fn the_views_of_a_list_share_the_wait() {
+    let fixture = Fixture::start(QuerySettings::default()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let (_writer, view) = open(dir.path(), "alarms");
+    fixture.api.views.add(view);
+    let answer = fixture.server.get("/v1/views?after=v1.auth:0:1:3&after_timeout_ms=10").await;
+    assert_eq!(answer.status, 504, "{}", answer.body);
+    let missing = json!([
+        { "view_partition": 0, "topic": "auth", "partition": 0, "offset": 1, "reached": null },
+    ]);
+    assert_eq!(answer.body["missing"], missing);
+    let answer = fixture.server.get("/v1/views?after=v1.auth:0:1:3&after_timeout_ms=30001").await;
+    assert_eq!(answer.status, 400, "{}", answer.body);
+}
+
+#[tokio::test]
 async fn one_wait_too_many_is_turned_away() {
     let settings = QuerySettings { after_waiting_max: 0, ..QuerySettings::default() };
     let fixture = Fixture::start(settings).await;

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::document::Document;
 use super::fields::{Fields, KEY};
 use super::query::{self, QueryError};
+use super::schema::FieldKind;
 use super::top::{By, Order, TopHits};
 use super::view::Snapshot;
 
@@ -121,8 +122,6 @@ fn orders(fields: &Fields, sort: &[SortField]) -> Result<Vec<Order>, QueryError>
 }
 
 fn by(fields: &Fields, name: &str) -> Result<By, QueryError> {
-    use super::schema::FieldKind;
-
     if name == SCORE {
         return Ok(By::Score);
     }
