@@ -28,7 +28,7 @@ const COMPRESSION_LZ4: u8 = 1;
 /// Below this a payload is not worth compressing.
 const COMPRESSED_BYTES_MIN: usize = 128;
 /// What a batch may decompress to at most: a bound against damaged or hostile lengths.
-const PAYLOAD_BYTES_MAX: usize = 256 << 20;
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 256 << 20;
 
 /// Records on their way into one partition of the log.
 #[derive(Clone, Debug, Default)]
@@ -162,6 +162,11 @@ impl Sealed {
         HEADER_LENGTH + self.payload.len()
     }
 
+    /// How many offsets it takes.
+    pub(crate) fn span(&self) -> u64 {
+        if self.count == 0 { 0 } else { u64::from(self.last_delta) + 1 }
+    }
+
     /// The uncompressed size, in bytes.
     pub(crate) fn uncompressed(&self) -> usize {
         self.uncompressed
@@ -282,7 +287,7 @@ impl Batch {
             if !in_order || !record.headers.is_well_formed() {
                 return false;
             }
-            next = record.offset + 1;
+            next = record.offset.saturating_add(1);
         }
         bytes.is_empty()
     }

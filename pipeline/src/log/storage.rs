@@ -29,13 +29,16 @@ pub enum Op {
     DeleteRange(Space, Vec<u8>, Vec<u8>),
 }
 
-/// The storage failed: what it said, with the path.
+/// Why the storage did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct StorageError(pub String);
-
-/// A key with its value.
-pub type Entry = (Vec<u8>, Vec<u8>);
+pub enum StorageError {
+    /// Somebody else has it open.
+    #[error("{0}")]
+    Held(String),
+    /// The disk failed: what it said, with the path.
+    #[error("{0}")]
+    Failed(String),
+}
 
 /// Ordered bytes with atomic writes.
 pub trait Storage: Send + Sync {
@@ -45,18 +48,24 @@ pub trait Storage: Send + Sync {
     /// When the disk fails.
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError>;
 
-    /// The last entry at or before `key`.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    fn at_or_before(&self, space: Space, key: &[u8]) -> Result<Option<Entry>, StorageError>;
-
     /// Shows the entries from the first key of `range` up to, not including, the second, in order,
-    /// until `visit` says no.
+    /// until `visit` says no. All of them are of one moment: no write comes between.
     ///
     /// # Errors
     /// When the disk fails.
     fn scan(
+        &self,
+        space: Space,
+        range: (&[u8], &[u8]),
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StorageError>;
+
+    /// Shows the same entries, and before them the last one that lies before the first key,
+    /// whosever it is, unless there is one at that key.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn scan_around(
         &self,
         space: Space,
         range: (&[u8], &[u8]),

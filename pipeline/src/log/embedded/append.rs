@@ -10,14 +10,34 @@ use std::collections::HashMap;
 
 use tokio::sync::oneshot;
 
-use super::super::batch::{Placement, Sealed};
+use super::super::batch::{PAYLOAD_BYTES_MAX, Placement, Sealed};
 use super::super::storage::{Op, Space};
-use super::super::{Appended, Outcome, Position, TopicPartition};
+use super::super::{Appended, LogError, Outcome, Position, TopicPartition};
 use super::catalog::Catalog;
 use super::{Shared, keys};
 
+/// What a request and each of its offsets count in the queue, beside their batches.
+const REQUEST_BYTES: usize = 256;
+const OFFSET_BYTES: usize = 64;
 /// After so many bytes the bounds of a partition are stored again, so that opening counts little.
 const COUNTED_BYTES: u64 = 4 << 20;
+
+/// What the lock `appending` guards.
+#[derive(Debug, Default)]
+pub(crate) struct Appending {
+    /// What a write said that failed. It may have been made or not: until the storage is opened
+    /// again nobody knows which offsets are taken, so nothing more is written.
+    pub(crate) failure: Option<String>,
+}
+
+impl Appending {
+    /// # Errors
+    /// When a write has failed since the storage was opened.
+    pub(crate) fn check(&self) -> Result<(), LogError> {
+        let Some(failure) = &self.failure else { return Ok(()) };
+        Err(LogError::Unavailable(format!("an earlier write failed ({failure}): connect again")))
+    }
+}
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -29,15 +49,18 @@ pub(crate) enum Identity {
 /// A commit, compressed, and whom to answer.
 pub(crate) struct Request {
     pub(crate) identity: Identity,
+    /// The epoch that it was made in.
+    pub(crate) epoch: u32,
     pub(crate) appends: Vec<(TopicPartition, Sealed)>,
     pub(crate) offsets: Vec<(TopicPartition, Position)>,
     pub(crate) reply: oneshot::Sender<Outcome>,
 }
 
 impl Request {
-    /// The size of what it appends, in bytes.
+    /// The memory that it takes, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.appends.iter().map(|(_, sealed)| sealed.bytes()).sum()
+        let appends: usize = self.appends.iter().map(|(_, sealed)| sealed.bytes()).sum();
+        appends + REQUEST_BYTES + self.offsets.len() * OFFSET_BYTES
     }
 }
 
@@ -51,17 +74,23 @@ struct Placed {
 impl Shared {
     /// Appends all `requests` in one write and answers them.
     pub(crate) fn append(&self, requests: Vec<Request>) {
-        let _appending = self.appending();
+        let mut appending = self.appending();
+        if let Err(error) = appending.check() {
+            for request in requests {
+                // The receiver may be gone: then nobody waits for an answer.
+                let _ = request.reply.send(Outcome::Aborted(error.to_string()));
+            }
+            return;
+        }
         let placed = self.place(requests);
         if placed.is_empty() {
             return;
         }
-        let ops = self.encode(&placed);
-        match self.storage.write(&ops, self.settings.durability.is_sync()) {
-            Ok(()) => self.publish(placed),
+        let (ops, bounds_stored) = self.encode(&placed);
+        match self.write(&mut appending, &ops, self.settings.durability.is_sync()) {
+            Ok(()) => self.publish(placed, &bounds_stored),
             Err(error) => {
                 for Placed { request, .. } in placed {
-                    // The receiver may be gone: then nobody waits for an answer.
                     let _ = request.reply.send(Outcome::Unknown(error.to_string()));
                 }
             }
@@ -82,7 +111,7 @@ impl Shared {
                 let (id, partition) = catalog.partition(at).expect("checked just now");
                 let end = ends.entry(at.clone()).or_insert(partition.end);
                 let base_offset = *end;
-                *end += u64::from(sealed.last_delta) + 1;
+                *end += sealed.span();
                 (id, Placement { base_offset, epoch: catalog.epoch, append_time_ms: now })
             };
             let placements = request.appends.iter().map(place).collect();
@@ -92,6 +121,10 @@ impl Shared {
     }
 
     fn check(&self, catalog: &Catalog, request: &Request) -> Result<(), Outcome> {
+        if request.epoch != catalog.epoch {
+            // Its owner may have asked, after connecting again, what was committed.
+            return Err(Outcome::Aborted("the log was opened again while this waited".into()));
+        }
         match &request.identity {
             Identity::Writer { name, id } => {
                 if catalog.writers.get(name) != Some(id) {
@@ -101,7 +134,8 @@ impl Shared {
             Identity::Member { group, id } => {
                 let group = catalog.groups.get(group);
                 if !group.is_some_and(|group| group.has(*id)) {
-                    return Err(Outcome::Fenced("a newer member has this one's name".into()));
+                    let reason = "the member has left, or a newer one has its name";
+                    return Err(Outcome::Fenced(reason.into()));
                 }
                 let owns = |at| group.is_some_and(|group| group.owns(*id, at));
                 if let Some((at, _)) = request.offsets.iter().find(|(at, _)| !owns(at)) {
@@ -109,10 +143,13 @@ impl Shared {
                 }
             }
         }
-        for (at, sealed) in &request.appends {
+        let appended = request.appends.iter().map(|(at, _)| at);
+        for at in appended.chain(request.offsets.iter().map(|(at, _)| at)) {
             catalog.partition(at).map_err(|error| Outcome::Aborted(error.to_string()))?;
-            assert!(sealed.count > 0, "an append has records");
-            let (bytes, limit) = (sealed.uncompressed(), self.settings.batch_bytes_max);
+        }
+        let limit = self.settings.batch_bytes_max.min(PAYLOAD_BYTES_MAX);
+        for (at, sealed) in &request.appends {
+            let bytes = sealed.uncompressed();
             if bytes > limit {
                 let reason = format!("{bytes} bytes for {at} are more than {limit} in one commit");
                 return Err(Outcome::Aborted(reason));
@@ -121,10 +158,14 @@ impl Shared {
         Ok(())
     }
 
-    fn encode(&self, placed: &[Placed]) -> Vec<Op> {
+    /// The changes to write, and the partitions whose bounds are among them.
+    fn encode(&self, placed: &[Placed]) -> (Vec<Op>, Vec<TopicPartition>) {
         let mut ops = Vec::new();
         for Placed { request, placements } in placed {
             for ((at, sealed), (id, placement)) in request.appends.iter().zip(placements) {
+                if sealed.count == 0 {
+                    continue;
+                }
                 let key = keys::batch(*id, at.partition, placement.base_offset);
                 ops.push(Op::Put(Space::Batches, key, sealed.encode(*placement)));
             }
@@ -133,37 +174,41 @@ impl Shared {
             let put = |(at, position): &(_, Position)| keys::put_offset(group, at, *position);
             ops.extend(request.offsets.iter().map(put));
         }
-        ops.extend(self.bounds_ops(placed));
-        ops
+        let stored = self.bounds_ops(placed, &mut ops);
+        (ops, stored)
     }
 
     /// The starts of epochs that begin with these batches, and bounds that have grown old.
-    fn bounds_ops(&self, placed: &[Placed]) -> Vec<Op> {
+    fn bounds_ops(&self, placed: &[Placed], ops: &mut Vec<Op>) -> Vec<TopicPartition> {
         let catalog = self.catalog();
-        let mut ops = Vec::new();
+        let mut stored = Vec::new();
         for Placed { request, placements } in placed {
             for ((at, sealed), (id, placement)) in request.appends.iter().zip(placements) {
                 let (_, partition) = catalog.partition(at).expect("checked before it was placed");
-                let started = partition.epochs.last().map(|(epoch, _)| *epoch);
-                if started != Some(catalog.epoch) && placement.base_offset == partition.end {
+                // Once for each partition: with the first batch that lands in it.
+                if sealed.count == 0 || placement.base_offset != partition.end {
+                    continue;
+                }
+                if partition.epochs.last().map(|(epoch, _)| *epoch) != Some(catalog.epoch) {
                     let key = keys::epoch_start(*id, at.partition, catalog.epoch);
                     ops.push(keys::put(key, &placement.base_offset));
                 }
-                let before = partition.bounds.bytes;
-                let after = before + sealed.bytes() as u64;
-                if before / COUNTED_BYTES < after / COUNTED_BYTES
-                    && placement.base_offset == partition.end
-                {
+                if partition.unstored_bytes >= COUNTED_BYTES {
                     let key = keys::partition(*id, at.partition);
                     ops.push(keys::put(key, &partition.bounds));
+                    stored.push(at.clone());
                 }
             }
         }
-        ops
+        stored
     }
 
-    fn publish(&self, placed: Vec<Placed>) {
+    fn publish(&self, placed: Vec<Placed>, bounds_stored: &[TopicPartition]) {
         let mut catalog = self.catalog();
+        for at in bounds_stored {
+            let (_, partition) = catalog.partition_mut(at).expect("topics are never removed");
+            partition.unstored_bytes = 0;
+        }
         let mut answers = Vec::with_capacity(placed.len());
         for Placed { request, placements } in placed {
             let mut appended = Vec::with_capacity(placements.len());
@@ -194,11 +239,16 @@ fn publish_batch(
     let epoch = catalog.epoch;
     let (_, partition) = catalog.partition_mut(at).expect("topics are never removed");
     assert_eq!(partition.end, placement.base_offset, "one appender at a time");
+    if sealed.count == 0 {
+        let next = Position::new(partition.end, epoch);
+        return Appended { base_offset: partition.end, next };
+    }
     if partition.epochs.last().is_none_or(|(last, _)| *last < epoch) {
         partition.epochs.push((epoch, placement.base_offset));
     }
-    partition.end = placement.base_offset + u64::from(sealed.last_delta) + 1;
+    partition.end = placement.base_offset + sealed.span();
     partition.bounds.bytes += sealed.bytes() as u64;
+    partition.unstored_bytes += sealed.bytes() as u64;
     partition.bounds.counted_to = partition.end;
     Appended { base_offset: placement.base_offset, next: Position::new(partition.end, epoch) }
 }

@@ -8,6 +8,9 @@ use std::thread::JoinHandle;
 use super::append::Request;
 use super::{LogError, Shared};
 
+/// One write takes about this much at most: it is copied on its way.
+const WRITE_BYTES: usize = 16 << 20;
+
 /// Where requests wait.
 #[derive(Default)]
 pub(crate) struct Queue {
@@ -37,16 +40,26 @@ impl Queue {
         }
     }
 
-    /// Takes all that wait, blocking for the first; `None` once closed and empty.
+    /// Takes those that wait, blocking for the first; `None` once closed and empty.
     fn take(&self) -> Option<Vec<Request>> {
         let state = self.lock();
         let idle = |state: &mut State| state.requests.is_empty() && !state.closed;
         let mut state =
             self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
-        state.bytes = 0;
+        let (mut requests, mut bytes) = (Vec::new(), 0);
+        while bytes < WRITE_BYTES
+            && let Some(request) = state.requests.pop_front()
+        {
+            bytes += request.bytes();
+            requests.push(request);
+        }
+        state.bytes -= bytes;
         self.changed.notify_all();
-        let requests: Vec<_> = state.requests.drain(..).collect();
         (!requests.is_empty()).then_some(requests)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
     }
 
     /// Lets the appender finish what waits, and refuses more.
@@ -60,9 +73,20 @@ impl Queue {
     }
 }
 
+/// Leaves nobody waiting for an appender that is gone, even if it panicked.
+struct Closing<'a>(&'a Queue);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+        self.0.lock().requests.clear();
+    }
+}
+
 /// Starts the appender of `shared`; it ends when its queue is closed.
 pub(crate) fn spawn(shared: Arc<Shared>) -> Result<JoinHandle<()>, LogError> {
     let run = move || {
+        let _closing = Closing(&shared.queue);
         while let Some(requests) = shared.queue.take() {
             shared.append(requests);
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::batch::decode_header;
+use super::super::batch::{Header, decode_header};
 use super::super::coordinator::Group;
 use super::super::storage::{Op, Space, Storage};
 use super::super::{Cleanup, LogError, Position, TopicPartition, TopicSpec};
@@ -40,8 +40,8 @@ pub(crate) struct Partition {
     pub(crate) end: u64,
     /// Epochs that wrote something here, with the offset of their first record.
     pub(crate) epochs: Vec<(u32, u64)>,
-    /// Counts compactions: a reader that saw another number may find its offset inside a batch.
-    pub(crate) rewrites: u64,
+    /// The bytes appended since the bounds were stored.
+    pub(crate) unstored_bytes: u64,
 }
 
 /// What is stored of a partition, now and then: it may be older than the batches.
@@ -59,6 +59,9 @@ pub(crate) struct Bounds {
     /// The highest offset of a tombstone that compaction has dropped.
     pub(crate) tombstone: Option<u64>,
 }
+
+/// A key with its value.
+type Entry = (Vec<u8>, Vec<u8>);
 
 #[derive(Serialize, Deserialize)]
 struct StoredTopic {
@@ -104,12 +107,6 @@ impl Catalog {
         self.groups = std::mem::take(&mut old.groups);
         self.writers = std::mem::take(&mut old.writers);
         self.next_id = old.next_id;
-        for (name, topic) in &mut self.topics {
-            let Some(old) = old.topics.get(name) else { continue };
-            for (partition, old) in topic.partitions.iter_mut().zip(&old.partitions) {
-                partition.rewrites = old.rewrites + 1;
-            }
-        }
     }
 
     /// A number that nobody else has had since the log was opened.
@@ -124,7 +121,8 @@ impl Catalog {
 
     pub(crate) fn partition(&self, at: &TopicPartition) -> Result<(u32, &Partition), LogError> {
         let topic = self.topic(&at.topic)?;
-        let partition = topic.partitions.get(at.partition as usize).ok_or_else(|| unknown(at, topic))?;
+        let partition =
+            topic.partitions.get(at.partition as usize).ok_or_else(|| unknown(at, topic))?;
         Ok((topic.id, partition))
     }
 
@@ -209,11 +207,7 @@ fn stored(id: u32, spec: &TopicSpec) -> StoredTopic {
     StoredTopic { id, partitions: spec.partitions, compact, retention_ms, retention_bytes }
 }
 
-fn load_topic(
-    storage: &dyn Storage,
-    name: &str,
-    stored: &StoredTopic,
-) -> Result<Topic, LogError> {
+fn load_topic(storage: &dyn Storage, name: &str, stored: &StoredTopic) -> Result<Topic, LogError> {
     let StoredTopic { retention_ms, retention_bytes, .. } = *stored;
     let cleanup = if stored.compact {
         Cleanup::Compact
@@ -221,7 +215,7 @@ fn load_topic(
         Cleanup::Delete { retention_ms, retention_bytes }
     };
     let partitions = (0..stored.partitions)
-        .map(|partition| load_partition(storage, stored.id, partition))
+        .map(|partition| load_partition(storage, stored.id, &TopicPartition::new(name, partition)))
         .collect::<Result<_, _>>()?;
     let spec = TopicSpec { name: name.to_owned(), partitions: stored.partitions, cleanup };
     Ok(Topic { id: stored.id, spec, partitions })
@@ -231,8 +225,9 @@ fn load_topic(
 fn load_partition(
     storage: &dyn Storage,
     id: u32,
-    partition: u32,
+    at: &TopicPartition,
 ) -> Result<Partition, LogError> {
+    let partition = at.partition;
     let key = keys::partition(id, partition);
     let bounds = storage.get(Space::Meta, &key).map_err(unavailable)?;
     let bounds = bounds.map(|bytes| keys::read::<Bounds>(&key, &bytes)).transpose();
@@ -248,14 +243,15 @@ fn load_partition(
     let mut damage = None;
     let from = keys::batch(id, partition, loaded.bounds.counted_to);
     let to = keys::batch(id, partition, u64::MAX);
-    let mut count = |key: &[u8], value: &[u8]| match decode_header(value) {
+    let mut count = |key: &[u8], value: &[u8]| match header_at(id, at, key, value) {
         Ok(header) => {
             loaded.bounds.bytes += value.len() as u64;
+            loaded.unstored_bytes += value.len() as u64;
             loaded.bounds.counted_to = header.last_offset + 1;
             true
         }
-        Err(reason) => {
-            damage = Some(corrupt(id, partition, key, reason));
+        Err(error) => {
+            damage = Some(error);
             false
         }
     };
@@ -269,18 +265,24 @@ fn load_partition(
     Ok(loaded)
 }
 
-fn corrupt(id: u32, partition: u32, key: &[u8], reason: String) -> LogError {
-    LogError::Corrupt {
-        partition: format!("topic {id}, partition {partition}"),
-        offset: keys::base_offset(id, partition, key).unwrap_or(0),
-        reason,
-    }
+/// The header of the batch stored at `key` in `at`.
+///
+/// # Errors
+/// [`LogError::Corrupt`], with the place.
+pub(crate) fn header_at(
+    id: u32,
+    at: &TopicPartition,
+    key: &[u8],
+    value: &[u8],
+) -> Result<Header, LogError> {
+    let offset = keys::base_offset(id, at.partition, key).unwrap_or(u64::MAX);
+    let corrupt = |reason| LogError::Corrupt { partition: at.to_string(), offset, reason };
+    let header = decode_header(value).map_err(corrupt)?;
+    let elsewhere = || corrupt("it says that it lies elsewhere".to_owned());
+    (header.at.base_offset == offset).then_some(header).ok_or_else(elsewhere)
 }
 
-fn entries(
-    storage: &dyn Storage,
-    range: (&[u8], &[u8]),
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, LogError> {
+fn entries(storage: &dyn Storage, range: (&[u8], &[u8])) -> Result<Vec<Entry>, LogError> {
     let mut entries = Vec::new();
     let mut keep = |key: &[u8], value: &[u8]| {
         entries.push((key.to_vec(), value.to_vec()));

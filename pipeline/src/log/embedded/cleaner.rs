@@ -4,13 +4,15 @@
 
 mod compact;
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::super::storage::{Op, Space};
 use super::super::{Cleanup, LogError, TopicPartition};
-use super::{Shared, decode_header, keys, unavailable};
+use super::catalog::header_at;
+use super::{Shared, keys, unavailable};
 
 /// Deletions of less than this are left to RocksDB's own pace.
 const RECLAIM_BYTES: u64 = 64 << 20;
@@ -26,6 +28,10 @@ impl Stop {
     pub(crate) fn stop(&self) {
         *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.changed.notify_all();
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits; says whether it was told to stop.
@@ -52,8 +58,10 @@ pub(crate) fn spawn(shared: Arc<Shared>) -> Result<JoinHandle<()>, LogError> {
         .map_err(|error| LogError::Unavailable(format!("cannot start a thread: {error}")))
 }
 
-/// Cleans every partition that needs it.
+/// Cleans every partition that needs it. One that fails does not keep the others from it; the
+/// first failure is told.
 pub(crate) fn clean(shared: &Shared) -> Result<(), LogError> {
+    let _cleaning = shared.cleaning.lock().unwrap_or_else(PoisonError::into_inner);
     let work: Vec<(TopicPartition, Cleanup)> = {
         let catalog = shared.catalog();
         let partitions = catalog.topics.iter().flat_map(|(name, topic)| {
@@ -63,55 +71,87 @@ pub(crate) fn clean(shared: &Shared) -> Result<(), LogError> {
         });
         partitions.collect()
     };
+    let (mut dropped, mut outcome) = (0, Ok(()));
     for (at, cleanup) in work {
-        match cleanup {
-            Cleanup::Delete { retention_ms, retention_bytes } => {
-                retain(shared, &at, retention_ms, retention_bytes)?;
-            }
-            Cleanup::Compact => compact::compact(shared, &at)?,
+        if shared.stopping.is_stopped() {
+            break;
+        }
+        match clean_partition(shared, &at, cleanup) {
+            Ok(bytes) => dropped += bytes,
+            Err(error) => outcome = outcome.and(Err(error)),
         }
     }
-    Ok(())
+    reclaim(shared, dropped)?;
+    outcome
 }
 
-/// Drops whole batches from the front while a bound is passed.
+/// Answers with the bytes that were dropped.
+fn clean_partition(
+    shared: &Shared,
+    at: &TopicPartition,
+    cleanup: Cleanup,
+) -> Result<u64, LogError> {
+    match cleanup {
+        Cleanup::Delete { retention_ms, retention_bytes } => {
+            retain(shared, at, retention_ms, retention_bytes)
+        }
+        Cleanup::Compact => {
+            let purged = retain(shared, at, None, None)?;
+            Ok(purged + compact::compact(shared, at)?)
+        }
+    }
+}
+
+/// Has the storage give back what was dropped, once it is worth the work.
+fn reclaim(shared: &Shared, dropped: u64) -> Result<(), LogError> {
+    let unreclaimed = shared.unreclaimed_bytes.fetch_add(dropped, Ordering::Relaxed) + dropped;
+    if unreclaimed < RECLAIM_BYTES {
+        return Ok(());
+    }
+    shared.unreclaimed_bytes.store(0, Ordering::Relaxed);
+    let (from, to) = keys::BATCHES;
+    shared.storage.reclaim(Space::Batches, (from, to)).map_err(unavailable)
+}
+
+/// Drops whole batches from the front that were purged, or while a bound is passed. Answers with
+/// the bytes dropped.
 fn retain(
     shared: &Shared,
     at: &TopicPartition,
     retention_ms: Option<u64>,
     retention_bytes: Option<u64>,
-) -> Result<(), LogError> {
+) -> Result<u64, LogError> {
     let oldest_kept = retention_ms
         .map(|ms| shared.clock.wall_ms().saturating_sub(i64::try_from(ms).unwrap_or(i64::MAX)));
-    let mut surplus = {
+    let (purged_to, mut surplus) = {
         let catalog = shared.catalog();
-        let bytes = catalog.partition(at)?.1.bounds.bytes;
-        retention_bytes.map_or(0, |max| bytes.saturating_sub(max))
+        let bounds = catalog.partition(at)?.1.bounds;
+        (bounds.start, retention_bytes.map_or(0, |max| bounds.bytes.saturating_sub(max)))
     };
     drop_front(shared, at, &mut |batch: &Seen| {
         let expired = oldest_kept.is_some_and(|oldest| batch.append_time_ms < oldest);
-        let goes = expired || surplus > 0;
+        let goes = expired || surplus > 0 || batch.last_offset < purged_to;
         surplus = surplus.saturating_sub(batch.bytes);
         goes
     })
 }
 
-/// Forgets the records before `offset`.
+/// Forgets the records before `offset`: nobody reads them from now on, and the next cleaning
+/// removes them.
 pub(crate) fn purge(shared: &Shared, at: &TopicPartition, offset: u64) -> Result<(), LogError> {
-    {
-        let _appending = shared.appending();
-        let mut catalog = shared.catalog();
-        let (id, partition) = catalog.partition_mut(at)?;
-        let start = offset.min(partition.end);
-        if start <= partition.bounds.start {
-            return Ok(());
-        }
-        partition.bounds.start = start;
-        let op = keys::put(keys::partition(id, at.partition), &partition.bounds);
-        drop(catalog);
-        shared.storage.write(&[op], false).map_err(unavailable)?;
+    let mut appending = shared.appending();
+    appending.check()?;
+    let mut catalog = shared.catalog();
+    let (id, partition) = catalog.partition_mut(at)?;
+    let start = offset.min(partition.end);
+    if start <= partition.bounds.start {
+        return Ok(());
     }
-    drop_front(shared, at, &mut |batch: &Seen| batch.last_offset < offset)
+    partition.bounds.start = start;
+    partition.unstored_bytes = 0;
+    let op = keys::put(keys::partition(id, at.partition), &partition.bounds);
+    drop(catalog);
+    shared.write(&mut appending, &[op], false)
 }
 
 /// What retention looks at.
@@ -126,16 +166,22 @@ fn drop_front(
     shared: &Shared,
     at: &TopicPartition,
     goes: &mut dyn FnMut(&Seen) -> bool,
-) -> Result<(), LogError> {
+) -> Result<u64, LogError> {
     let (id, end) = {
         let catalog = shared.catalog();
         let (id, partition) = catalog.partition(at)?;
         (id, partition.end)
     };
     let (from, to) = (keys::batch(id, at.partition, 0), keys::batch(id, at.partition, end));
-    let (mut dropped, mut start) = (0, 0);
-    let mut visit = |_: &[u8], value: &[u8]| {
-        let Ok(header) = decode_header(value) else { return false };
+    let (mut dropped, mut start, mut damage) = (0, 0, None);
+    let mut visit = |key: &[u8], value: &[u8]| {
+        let header = match header_at(id, at, key, value) {
+            Ok(header) => header,
+            Err(error) => {
+                damage = Some(error);
+                return false;
+            }
+        };
         let seen = Seen {
             last_offset: header.last_offset,
             append_time_ms: header.at.append_time_ms,
@@ -149,24 +195,26 @@ fn drop_front(
         drops
     };
     shared.storage.scan(Space::Batches, (&from, &to), &mut visit).map_err(unavailable)?;
+    if let Some(damage) = damage {
+        return Err(damage);
+    }
     if dropped == 0 {
-        return Ok(());
+        return Ok(0);
     }
     let upto = keys::batch(id, at.partition, start);
-    {
-        let _appending = shared.appending();
-        let mut catalog = shared.catalog();
-        let (_, partition) = catalog.partition_mut(at)?;
-        partition.bounds.start = partition.bounds.start.max(start);
-        partition.bounds.bytes = partition.bounds.bytes.saturating_sub(dropped);
-        let bounds = keys::put(keys::partition(id, at.partition), &partition.bounds);
-        drop(catalog);
-        let delete = Op::DeleteRange(Space::Batches, from.clone(), upto.clone());
-        shared.storage.write(&[bounds, delete], false).map_err(unavailable)?;
-    }
+    let mut appending = shared.appending();
+    appending.check()?;
+    let mut catalog = shared.catalog();
+    let (_, partition) = catalog.partition_mut(at)?;
+    // Before the batches go: a reader that misses them then sees that they are gone.
+    partition.bounds.start = partition.bounds.start.max(start);
+    partition.bounds.bytes = partition.bounds.bytes.saturating_sub(dropped);
+    partition.bounds.clean_bytes = partition.bounds.clean_bytes.saturating_sub(dropped);
+    partition.unstored_bytes = 0;
+    let bounds = keys::put(keys::partition(id, at.partition), &partition.bounds);
+    drop(catalog);
+    let delete = Op::DeleteRange(Space::Batches, from, upto);
+    shared.write(&mut appending, &[bounds, delete], false)?;
     tracing::debug!(partition = %at, start, bytes = dropped, "dropped old records");
-    if dropped >= RECLAIM_BYTES || start == end {
-        shared.storage.reclaim(Space::Batches, (&from, &upto)).map_err(unavailable)?;
-    }
-    Ok(())
+    Ok(dropped)
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::super::batch::{Batch, decode};
 use super::super::storage::Space;
 use super::super::{Fetched, LogError, Reader, TopicPartition};
-use super::catalog::Catalog;
-use super::{Shared, decode_header, keys, unavailable};
+use super::catalog::{Catalog, header_at};
+use super::{Shared, keys, unavailable};
 
 /// Reads assigned partitions.
 pub(crate) struct LogReader {
@@ -21,8 +21,6 @@ pub(crate) struct LogReader {
 #[derive(Clone, Copy)]
 struct Cursor {
     next: u64,
-    /// The partition's count of compactions when `next` was the start of a batch.
-    aligned: Option<u64>,
     paused: bool,
 }
 
@@ -31,8 +29,8 @@ impl LogReader {
         Self { shared, assigned: BTreeMap::new(), served: None }
     }
 
-    pub(crate) fn assigned(&self) -> Vec<TopicPartition> {
-        self.assigned.keys().cloned().collect()
+    pub(crate) fn unassign_all(&mut self) {
+        self.assigned.clear();
     }
 
     pub(crate) fn set_paused(&mut self, partition: &TopicPartition, paused: bool) {
@@ -63,7 +61,13 @@ impl LogReader {
                 break;
             }
             let before = fetched.len();
-            self.fetch_partition(&at, &mut budget, &mut fetched)?;
+            match self.fetch_partition(&at, &mut budget, &mut fetched) {
+                Ok(()) => {}
+                Err(error) if before == 0 => return Err(error),
+                // The others' records are good, and their cursors have moved. A later call
+                // meets the error when it is this partition's turn to be first.
+                Err(_) => break,
+            }
             if fetched.len() > before {
                 self.served = Some(at);
             }
@@ -78,86 +82,66 @@ impl LogReader {
         fetched: &mut Vec<Fetched>,
     ) -> Result<(), LogError> {
         let cursor = self.assigned[at];
-        let (id, start, end, rewrites) = {
+        let (id, end) = {
             let catalog = self.shared.catalog();
             let (id, partition) = catalog.partition(at)?;
-            (id, partition.bounds.start, partition.end, partition.rewrites)
+            (id, partition.end)
         };
         if cursor.paused || cursor.next >= end {
             return Ok(());
         }
+        let batches = self.shared.read(&Place { at, id, from: cursor.next, end }, budget)?;
+        // Asked after reading: batches that were dropped meanwhile look like a gap.
+        let start = self.shared.catalog().partition(at)?.1.bounds.start;
         if cursor.next < start {
-            return Err(LogError::OutOfRange {
-                partition: at.to_string(),
-                offset: cursor.next,
-                start,
-            });
-        }
-        let place = Place { at, id, end };
-        let from = if cursor.aligned == Some(rewrites) {
-            keys::batch(id, at.partition, cursor.next)
-        } else {
-            self.shared.batch_of(&place, cursor.next)?
-        };
-        let batches = self.shared.read(&place, &from, budget)?;
-        if self.shared.catalog().partition(at)?.1.rewrites != rewrites {
-            // A compaction came between: the batch may lie elsewhere now. Read it again.
-            self.assigned.insert(at.clone(), Cursor { aligned: None, ..cursor });
-            return self.fetch_partition(at, budget, fetched);
+            let partition = at.to_string();
+            return Err(LogError::OutOfRange { partition, offset: cursor.next, start });
         }
         let mut next = cursor.next;
         for batch in batches {
             let from = next;
             next = batch.last_offset() + 1;
-            if next > from && !batch.is_empty() {
-                fetched.push(Fetched { partition: at.clone(), batch, from, end });
-            }
+            fetched.push(Fetched { partition: at.clone(), batch, from, end });
         }
-        self.assigned.insert(at.clone(), Cursor { next, aligned: Some(rewrites), ..cursor });
+        self.assigned.insert(at.clone(), Cursor { next, ..cursor });
         Ok(())
     }
 }
 
-/// A partition to read, up to `end`.
+/// A part of a partition to read.
 struct Place<'a> {
     at: &'a TopicPartition,
     id: u32,
+    from: u64,
     end: u64,
 }
 
 impl Shared {
-    /// The key of the batch that holds `offset`, or of the place where the next one would be.
-    fn batch_of(&self, place: &Place<'_>, offset: u64) -> Result<Vec<u8>, LogError> {
-        let key = keys::batch(place.id, place.at.partition, offset);
-        let found = self.storage.at_or_before(Space::Batches, &key).map_err(unavailable)?;
-        let holds = |(key, value): &(Vec<u8>, Vec<u8>)| {
-            keys::base_offset(place.id, place.at.partition, key).is_some()
-                && decode_header(value).is_ok_and(|header| header.last_offset >= offset)
-        };
-        Ok(found.filter(holds).map_or(key, |(key, _)| key))
-    }
-
-    fn read(
-        &self,
-        place: &Place<'_>,
-        from: &[u8],
-        budget: &mut usize,
-    ) -> Result<Vec<Batch>, LogError> {
-        let to = keys::batch(place.id, place.at.partition, place.end);
+    /// Reads until `budget` is used up. The first batch may begin before the place: compaction
+    /// merges batches under a reader, so it is looked for in the same scan that reads on from it.
+    fn read(&self, place: &Place<'_>, budget: &mut usize) -> Result<Vec<Batch>, LogError> {
+        let Place { at, id, from, end } = *place;
         let mut batches = Vec::new();
         let mut damage = None;
-        let mut take = |key: &[u8], value: &[u8]| match check(place, key, value) {
-            Ok(batch) => {
-                *budget = budget.saturating_sub(batch.bytes().max(1));
-                batches.push(batch);
-                *budget > 0
+        let mut take = |key: &[u8], value: &[u8]| {
+            if keys::base_offset(id, at.partition, key).is_none() {
+                return true;
             }
-            Err(error) => {
-                damage = Some(error);
-                false
+            match batch_after(place, key, value) {
+                Ok(None) => true,
+                Ok(Some(batch)) => {
+                    *budget = budget.saturating_sub(batch.bytes().max(1));
+                    batches.push(batch);
+                    *budget > 0
+                }
+                Err(error) => {
+                    damage = Some(error);
+                    false
+                }
             }
         };
-        self.storage.scan(Space::Batches, (from, &to), &mut take).map_err(unavailable)?;
+        let (from, to) = (keys::batch(id, at.partition, from), keys::batch(id, at.partition, end));
+        self.storage.scan_around(Space::Batches, (&from, &to), &mut take).map_err(unavailable)?;
         // What was read before the damage is good: the next call meets the damage alone.
         match damage {
             Some(error) if batches.is_empty() => Err(error),
@@ -166,15 +150,15 @@ impl Shared {
     }
 }
 
-fn check(place: &Place<'_>, key: &[u8], value: &[u8]) -> Result<Batch, LogError> {
-    let base = keys::base_offset(place.id, place.at.partition, key).unwrap_or(u64::MAX);
-    let decoded = decode(value).and_then(|batch| {
-        let matches = batch.base_offset() == base;
-        matches.then_some(batch).ok_or_else(|| "it says that it lies elsewhere".to_owned())
-    });
-    decoded.map_err(|reason| LogError::Corrupt {
+/// The batch at `key`, unless it ends before the place.
+fn batch_after(place: &Place<'_>, key: &[u8], value: &[u8]) -> Result<Option<Batch>, LogError> {
+    let header = header_at(place.id, place.at, key, value)?;
+    if header.last_offset < place.from {
+        return Ok(None);
+    }
+    decode(value).map(Some).map_err(|reason| LogError::Corrupt {
         partition: place.at.to_string(),
-        offset: base,
+        offset: header.at.base_offset,
         reason,
     })
 }
@@ -182,7 +166,7 @@ fn check(place: &Place<'_>, key: &[u8], value: &[u8]) -> Result<Batch, LogError>
 impl Reader for LogReader {
     fn assign(&mut self, partition: &TopicPartition, offset: u64) -> Result<(), LogError> {
         self.shared.catalog().partition(partition)?;
-        let cursor = Cursor { next: offset, aligned: None, paused: false };
+        let cursor = Cursor { next: offset, paused: false };
         self.assigned.insert(partition.clone(), cursor);
         Ok(())
     }

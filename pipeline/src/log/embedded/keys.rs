@@ -16,6 +16,8 @@ use super::super::{Position, TopicPartition};
 
 pub(crate) const EPOCH: &[u8] = b"e";
 pub(crate) const TOPICS: (&[u8], &[u8]) = (b"t/", b"t0");
+/// All batches: no topic has the highest number.
+pub(crate) const BATCHES: (&[u8], &[u8]) = (&[], &[0xff; 16]);
 pub(crate) const OFFSETS: (&[u8], &[u8]) = (b"o/", b"o0");
 
 pub(crate) fn topic(name: &str) -> Vec<u8> {
@@ -49,7 +51,8 @@ pub(crate) fn offset(group: &str, at: &TopicPartition) -> Vec<u8> {
 pub(crate) fn parse_offset(key: &[u8]) -> Option<(String, TopicPartition)> {
     let (names, partition) = key.strip_prefix(b"o/")?.split_last_chunk::<4>()?;
     let names = std::str::from_utf8(names).ok()?;
-    let (group, topic) = names.strip_suffix('\0')?.split_once('\0')?;
+    // A topic's name has no zero byte; a group's may.
+    let (group, topic) = names.strip_suffix('\0')?.rsplit_once('\0')?;
     Some((group.to_owned(), TopicPartition::new(topic, u32::from_be_bytes(*partition))))
 }
 

@@ -1,5 +1,6 @@
 //! Writers and group members of the embedded log.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,15 +27,11 @@ impl LogWriter {
 impl Writer for LogWriter {
     fn commit(&mut self, commit: Commit) -> CommitHandle {
         let (reply, handle) = CommitHandle::new();
-        let sealed = commit
-            .appends
-            .into_iter()
-            .filter(|(_, batch)| !batch.is_empty())
-            .map(|(at, batch)| (at, batch.seal()))
-            .collect();
+        let epoch = self.shared.catalog().epoch;
         let request = Request {
             identity: self.identity.clone(),
-            appends: sealed,
+            epoch,
+            appends: commit.appends.into_iter().map(|(at, batch)| (at, batch.seal())).collect(),
             offsets: commit.offsets,
             reply,
         };
@@ -50,6 +47,8 @@ pub(crate) struct LogMember {
     id: u64,
     writer: LogWriter,
     reader: LogReader,
+    /// What it was told that it has.
+    owned: BTreeSet<TopicPartition>,
     fenced: bool,
 }
 
@@ -59,6 +58,7 @@ impl LogMember {
         Self {
             writer: LogWriter::new(Arc::clone(&shared), identity),
             reader: LogReader::new(Arc::clone(&shared)),
+            owned: BTreeSet::new(),
             fenced: false,
             shared,
             group,
@@ -73,21 +73,22 @@ impl LogMember {
         let changes = self.shared.group_poll(&self.group, self.id);
         let Some(changes) = changes else {
             self.fenced = true;
-            let lost: Vec<TopicPartition> = self.reader.assigned();
-            for partition in &lost {
-                self.reader.unassign(partition);
-            }
-            return vec![Event::Lost(lost)];
+            self.reader.unassign_all();
+            return vec![Event::Lost(std::mem::take(&mut self.owned).into_iter().collect())];
         };
         changes.into_iter().map(|change| self.event(change)).collect()
     }
 
     fn event(&mut self, change: Change) -> Event {
         match change {
-            Change::Assigned(partitions) => Event::Assigned(partitions),
+            Change::Assigned(partitions) => {
+                self.owned.extend(partitions.iter().cloned());
+                Event::Assigned(partitions)
+            }
             Change::Revoked(partitions) => {
                 for partition in &partitions {
                     self.reader.unassign(partition);
+                    self.owned.remove(partition);
                 }
                 Event::Revoked(partitions)
             }

@@ -18,21 +18,21 @@ mod settings;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use append::{Identity, Request};
+use append::{Appending, Identity, Request};
 use catalog::Catalog;
 use member::{LogMember, LogWriter};
 pub use settings::{Durability, EmbeddedSettings};
 
-use super::batch::decode_header;
 use super::coordinator::Change;
-use super::storage::{MemoryStorage, RocksSettings, RocksStorage, Storage, StorageError};
+use super::storage::{MemoryStorage, Op, RocksSettings, RocksStorage, Storage, StorageError};
 use super::{
-    GroupConfig, Log, LogError, Member, Position, Range, Reader, TopicPartition,
-    TopicSpec, Validity, Writer,
+    GroupConfig, Log, LogError, Member, Position, Range, Reader, TopicPartition, TopicSpec,
+    Validity, Writer,
 };
 use crate::clock::Clock;
 
@@ -50,8 +50,12 @@ pub(crate) struct Shared {
     catalog: Mutex<Catalog>,
     /// Something was appended, or a group changed.
     appended: Condvar,
-    /// Held while commits are decided; see [`append`].
-    appending: Mutex<()>,
+    /// Held while commits are decided and for every other write; see [`append`].
+    appending: Mutex<Appending>,
+    /// Held by whoever removes batches.
+    cleaning: Mutex<()>,
+    /// What cleanings have removed since the storage was told to give space back, in bytes.
+    unreclaimed_bytes: AtomicU64,
     queue: appender::Queue,
     /// Appends happen on the caller's thread.
     inline: bool,
@@ -74,10 +78,8 @@ impl EmbeddedLog {
         };
         let storage = RocksStorage::open(path, rocks).map_err(unavailable)?;
         let shared = Shared::load(Arc::new(storage), settings, clock, false)?;
-        let threads = vec![
-            appender::spawn(Arc::clone(&shared))?,
-            cleaner::spawn(Arc::clone(&shared))?,
-        ];
+        let threads =
+            vec![appender::spawn(Arc::clone(&shared))?, cleaner::spawn(Arc::clone(&shared))?];
         Ok(Arc::new(Self { shared, threads }))
     }
 
@@ -137,7 +139,9 @@ impl Shared {
             clock,
             catalog: Mutex::new(catalog),
             appended: Condvar::new(),
-            appending: Mutex::new(()),
+            appending: Mutex::new(Appending::default()),
+            cleaning: Mutex::new(()),
+            unreclaimed_bytes: AtomicU64::new(0),
             queue: appender::Queue::default(),
             inline,
             stopping: cleaner::Stop::default(),
@@ -148,16 +152,25 @@ impl Shared {
         self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn appending(&self) -> MutexGuard<'_, ()> {
+    fn appending(&self) -> MutexGuard<'_, Appending> {
         self.appending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn submit(&self, request: Request) {
-        if self.inline {
-            self.append(vec![request]);
-        } else {
+        if !self.inline {
             self.queue.push(request, self.settings.queue_bytes_max);
+        } else if !self.queue.is_closed() {
+            self.append(vec![request]);
         }
+    }
+
+    /// Writes, unless an earlier write has failed.
+    fn write(&self, appending: &mut Appending, ops: &[Op], sync: bool) -> Result<(), LogError> {
+        appending.check()?;
+        self.storage.write(ops, sync).map_err(|error| {
+            appending.failure = Some(error.to_string());
+            unavailable(error)
+        })
     }
 
     /// Waits until `ready` or until `wait` is over.
@@ -172,6 +185,10 @@ impl Shared {
     }
 
     fn group_poll(&self, group: &str, id: u64) -> Option<Vec<Change>> {
+        // What the member lets go of may be given to another: not between a commit's check and
+        // its end, or the next owner would begin before it.
+        let news = self.catalog().groups.get(group)?.has_news(id);
+        let _appending = news.then(|| self.appending());
         let changes = self.catalog().groups.get_mut(group)?.poll(id);
         self.appended.notify_all();
         changes
@@ -187,21 +204,24 @@ impl Shared {
 }
 
 fn unavailable(error: StorageError) -> LogError {
-    LogError::Unavailable(error.0)
+    match error {
+        StorageError::Held(text) => LogError::Held(text),
+        StorageError::Failed(text) => LogError::Unavailable(text),
+    }
 }
 
 impl Log for EmbeddedLog {
     fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
-        let _appending = self.shared.appending();
+        let mut appending = self.shared.appending();
+        appending.check()?;
         let Some(op) = self.shared.catalog().create(spec)? else { return Ok(()) };
-        self.shared.storage.write(&[op], true).map_err(unavailable)
+        self.shared.write(&mut appending, &[op], true)
     }
 
     fn topics(&self) -> Result<BTreeMap<String, TopicSpec>, LogError> {
         let catalog = self.shared.catalog();
-        let named = |(name, topic): (&Arc<str>, &catalog::Topic)| {
-            (name.to_string(), topic.spec.clone())
-        };
+        let named =
+            |(name, topic): (&Arc<str>, &catalog::Topic)| (name.to_string(), topic.spec.clone());
         Ok(catalog.topics.iter().map(named).collect())
     }
 
@@ -218,8 +238,10 @@ impl Log for EmbeddedLog {
     ) -> Result<Validity, LogError> {
         let catalog = self.shared.catalog();
         let (_, found) = catalog.partition(partition)?;
-        let epoch_end = found.epoch_end(position.epoch);
-        Ok(if position.offset > epoch_end {
+        // An epoch that is still to come was another log's, which lay here before.
+        let foreign = position.epoch > catalog.epoch;
+        let epoch_end = if foreign { 0 } else { found.epoch_end(position.epoch) };
+        Ok(if foreign || position.offset > epoch_end {
             Validity::Truncated { epoch_end }
         } else if position.offset < found.bounds.start {
             Validity::Expired { start: found.bounds.start }
@@ -277,13 +299,14 @@ impl Log for EmbeddedLog {
     }
 
     fn reconnect(&self) -> Result<(), LogError> {
-        let _appending = self.shared.appending();
+        let mut appending = self.shared.appending();
         self.shared.storage.reopen().map_err(unavailable)?;
         let mut loaded = Catalog::load(self.shared.storage.as_ref())?;
         let mut catalog = self.shared.catalog();
         loaded.carry_over(&mut catalog);
         *catalog = loaded;
         drop(catalog);
+        appending.failure = None;
         self.shared.appended.notify_all();
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Entry, Op, Space, Storage, StorageError};
+use super::{Op, Space, Storage, StorageError};
 
 type Map = BTreeMap<(Space, Vec<u8>), Vec<u8>>;
 
@@ -74,12 +74,6 @@ impl Storage for MemoryStorage {
         Ok(self.lock().now.get(&(space, key.to_vec())).cloned())
     }
 
-    fn at_or_before(&self, space: Space, key: &[u8]) -> Result<Option<Entry>, StorageError> {
-        let state = self.lock();
-        let range = (space, Vec::new())..=(space, key.to_vec());
-        Ok(state.now.range(range).next_back().map(|((_, key), value)| (key.clone(), value.clone())))
-    }
-
     fn scan(
         &self,
         space: Space,
@@ -88,6 +82,24 @@ impl Storage for MemoryStorage {
     ) -> Result<(), StorageError> {
         let state = self.lock();
         for ((_, key), value) in state.now.range((space, from.to_vec())..(space, to.to_vec())) {
+            if !visit(key, value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn scan_around(
+        &self,
+        space: Space,
+        (from, to): (&[u8], &[u8]),
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StorageError> {
+        let state = self.lock();
+        let upto = (space, Vec::new())..=(space, from.to_vec());
+        let first = state.now.range(upto).next_back();
+        let start = first.map_or_else(|| (space, from.to_vec()), |(key, _)| key.clone());
+        for ((_, key), value) in state.now.range(start..(space, to.to_vec())) {
             if !visit(key, value) {
                 break;
             }

@@ -1,18 +1,22 @@
 //! Storage on disk: a RocksDB whose batches are blob values, so that compaction of keys does not
 //! copy them.
 
+use std::fs::{self, File, TryLockError};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, Options, ReadOptions, WriteBatch,
-    WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBRawIterator, Options, ReadOptions,
+    WriteBatch, WriteOptions,
 };
 
-use super::{Entry, Op, Space, Storage, StorageError};
+use super::{Op, Space, Storage, StorageError};
 
 const META: &str = "meta";
 const BATCHES: &str = "batches";
+/// The file that its owner keeps locked, with the owner's process number in it.
+const HOLDER: &str = "HOLDER";
 /// Values below this stay in the key's own file.
 const BLOB_BYTES_MIN: u64 = 512;
 
@@ -31,6 +35,8 @@ pub struct RocksStorage {
     settings: RocksSettings,
     /// `None` only after a failed reopening.
     db: RwLock<Option<DB>>,
+    /// Locked as long as this value lives, reopenings included.
+    _holder: File,
 }
 
 impl RocksStorage {
@@ -39,8 +45,9 @@ impl RocksStorage {
     /// # Errors
     /// When another process holds it, or the disk fails.
     pub fn open(path: &Path, settings: RocksSettings) -> Result<Self, StorageError> {
+        let holder = hold(path)?;
         let db = open(path, settings).map_err(|error| failed(path, &error))?;
-        Ok(Self { path: path.to_owned(), settings, db: RwLock::new(Some(db)) })
+        Ok(Self { path: path.to_owned(), settings, db: RwLock::new(Some(db)), _holder: holder })
     }
 
     fn with<T>(
@@ -49,7 +56,8 @@ impl RocksStorage {
     ) -> Result<T, StorageError> {
         let guard = self.read();
         let Some(db) = guard.as_ref() else {
-            return Err(StorageError(format!("{} is closed after an error", self.path.display())));
+            let reason = format!("{} is closed after an error", self.path.display());
+            return Err(StorageError::Failed(reason));
         };
         work(db).map_err(|error| failed(&self.path, &error))
     }
@@ -59,8 +67,32 @@ impl RocksStorage {
     }
 }
 
-fn failed(path: &Path, error: &rocksdb::Error) -> StorageError {
-    StorageError(format!("{}: {error}", path.display()))
+fn failed(path: &Path, error: &dyn std::fmt::Display) -> StorageError {
+    StorageError::Failed(format!("{}: {error}", path.display()))
+}
+
+/// Takes the directory for this process. RocksDB has a lock too, but cannot say who holds it.
+fn hold(path: &Path) -> Result<File, StorageError> {
+    let at = path.join(HOLDER);
+    let disk = |error: std::io::Error| failed(&at, &error);
+    fs::create_dir_all(path).map_err(disk)?;
+    let mut holder =
+        File::options().create(true).truncate(false).write(true).open(&at).map_err(disk)?;
+    match holder.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::Error(error)) => return Err(disk(error)),
+        Err(TryLockError::WouldBlock) => {
+            let who = fs::read_to_string(&at).unwrap_or_default();
+            return Err(StorageError::Held(format!(
+                "{} is held by process {}: stop it, or choose another directory",
+                path.display(),
+                who.trim()
+            )));
+        }
+    }
+    holder.set_len(0).map_err(disk)?;
+    writeln!(holder, "{}", std::process::id()).map_err(disk)?;
+    Ok(holder)
 }
 
 fn name(space: Space) -> &'static str {
@@ -80,12 +112,27 @@ fn open(path: &Path, settings: RocksSettings) -> Result<DB, rocksdb::Error> {
     options.create_missing_column_families(true);
     options.set_max_open_files(256);
     options.set_keep_log_file_num(2);
-    options.set_max_total_wal_size(4 * settings.write_buffer_bytes as u64);
+    // Small entries fill their buffer slowly: without this bound they would keep old logs alive.
+    options.set_max_total_wal_size(2 * settings.write_buffer_bytes as u64);
+    options.set_max_log_file_size(4 << 20);
+    options.set_max_manifest_file_size(16 << 20);
     options.set_max_background_jobs(2);
-    let families = [Space::Meta, Space::Batches].map(|space| {
-        ColumnFamilyDescriptor::new(name(space), family_options(space, settings))
-    });
+    let families = [Space::Meta, Space::Batches]
+        .map(|space| ColumnFamilyDescriptor::new(name(space), family_options(space, settings)));
     DB::open_cf_descriptors(&options, path, families)
+}
+
+fn show(
+    iterator: &mut DBRawIterator<'_>,
+    visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+) -> Result<(), rocksdb::Error> {
+    while let Some((key, value)) = iterator.item() {
+        if !visit(key, value) {
+            return Ok(());
+        }
+        iterator.next();
+    }
+    iterator.status()
 }
 
 fn family_options(space: Space, settings: RocksSettings) -> Options {
@@ -117,16 +164,6 @@ impl Storage for RocksStorage {
         self.with(|db| db.get_cf(family(db, space), key))
     }
 
-    fn at_or_before(&self, space: Space, key: &[u8]) -> Result<Option<Entry>, StorageError> {
-        self.with(|db| {
-            let mut iterator = db.raw_iterator_cf(family(db, space));
-            iterator.seek_for_prev(key);
-            iterator.status()?;
-            let found = iterator.key().zip(iterator.value());
-            Ok(found.map(|(key, value)| (key.to_vec(), value.to_vec())))
-        })
-    }
-
     fn scan(
         &self,
         space: Space,
@@ -138,13 +175,26 @@ impl Storage for RocksStorage {
             options.set_iterate_upper_bound(to);
             let mut iterator = db.raw_iterator_cf_opt(family(db, space), options);
             iterator.seek(from);
-            while let Some((key, value)) = iterator.item() {
-                if !visit(key, value) {
-                    return Ok(());
-                }
-                iterator.next();
+            show(&mut iterator, visit)
+        })
+    }
+
+    fn scan_around(
+        &self,
+        space: Space,
+        (from, to): (&[u8], &[u8]),
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StorageError> {
+        self.with(|db| {
+            let mut options = ReadOptions::default();
+            options.set_iterate_upper_bound(to);
+            let mut iterator = db.raw_iterator_cf_opt(family(db, space), options);
+            iterator.seek_for_prev(from);
+            iterator.status()?;
+            if !iterator.valid() {
+                iterator.seek(from);
             }
-            iterator.status()
+            show(&mut iterator, visit)
         })
     }
 

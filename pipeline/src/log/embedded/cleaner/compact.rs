@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 
-use super::super::super::batch::{Batch, Placement, RecordParts, decode};
+use super::super::super::batch::{Batch, HEADER_LENGTH, Placement, RecordParts, decode};
 use super::super::super::storage::{Op, Space};
 use super::super::super::{BatchBuilder, LogError, TopicPartition};
 use super::super::{Shared, keys, unavailable};
@@ -24,18 +24,31 @@ const ENTRY_BYTES: usize = 64;
 /// The last offset of each key of the dirty part.
 type Latest = HashMap<Box<[u8]>, u64>;
 
-/// Cleans `at` if enough of it is dirty.
-pub(super) fn compact(shared: &Shared, at: &TopicPartition) -> Result<(), LogError> {
-    let Some(pass) = Pass::plan(shared, at)? else { return Ok(()) };
+/// Cleans `at` if enough of it is dirty. Answers with the bytes that it rewrote: the storage has
+/// them twice until it gives space back.
+pub(super) fn compact(shared: &Shared, at: &TopicPartition) -> Result<u64, LogError> {
+    let Some(pass) = Pass::plan(shared, at)? else { return Ok(0) };
     let (latest, upto) = pass.latest()?;
     if upto <= pass.dirty_from {
-        return Ok(());
+        return Ok(0);
     }
-    let mut from = 0;
-    while from < upto {
-        from = pass.step(&latest, from, upto)?;
+    let mut done = Done::default();
+    while done.upto < upto {
+        if shared.stopping.is_stopped() {
+            return Ok(done.bytes_before);
+        }
+        pass.step(&latest, &mut done, upto)?;
     }
-    pass.finish(upto)
+    pass.finish(&done)?;
+    Ok(done.bytes_before)
+}
+
+/// How far the steps of a pass have come.
+#[derive(Default)]
+struct Done {
+    upto: u64,
+    bytes_before: u64,
+    bytes_after: u64,
 }
 
 struct Pass<'a> {
@@ -85,15 +98,11 @@ impl<'a> Pass<'a> {
     }
 
     /// Shows the batches from `from`, without the partition's last one, until `visit` says no.
-    fn scan(
-        &self,
-        from: u64,
-        visit: &mut dyn FnMut(&Batch, u64) -> bool,
-    ) -> Result<(), LogError> {
+    fn scan(&self, from: u64, visit: &mut dyn FnMut(Batch, u64) -> bool) -> Result<(), LogError> {
         let mut damage = None;
         let mut check = |key: &[u8], value: &[u8]| match decode(value) {
             Ok(batch) if batch.last_offset() + 1 >= self.end => false,
-            Ok(batch) => visit(&batch, value.len() as u64),
+            Ok(batch) => visit(batch, value.len() as u64),
             Err(reason) => {
                 let offset = keys::base_offset(self.id, self.at.partition, key).unwrap_or(0);
                 damage = Some((offset, reason));
@@ -131,25 +140,31 @@ impl<'a> Pass<'a> {
         Ok((latest, upto))
     }
 
-    /// Rewrites the batches from `from` until a step's worth is read; answers where to go on.
-    fn step(&self, latest: &Latest, from: u64, upto: u64) -> Result<u64, LogError> {
+    /// Rewrites the batches after `done` until a step's worth is read.
+    fn step(&self, latest: &Latest, done: &mut Done, upto: u64) -> Result<(), LogError> {
         let mut batches = Vec::new();
         let (mut read, mut stored) = (0, 0);
-        self.scan(from, &mut |batch, bytes| {
+        self.scan(done.upto, &mut |batch, bytes| {
             if batch.base_offset() >= upto {
                 return false;
             }
-            read += batch.bytes();
+            read += batch.bytes() + HEADER_LENGTH;
             stored += bytes;
-            batches.push(batch.clone());
+            batches.push(batch);
             read < STEP_BYTES
         })?;
-        let (Some(first), Some(last)) = (batches.first(), batches.last()) else { return Ok(upto) };
+        let (Some(first), Some(last)) = (batches.first(), batches.last()) else {
+            done.upto = upto;
+            return Ok(());
+        };
         let next = last.last_offset() + 1;
         let range = (self.key(first.base_offset()), self.key(next));
         let rewritten = self.rewrite(latest, &batches, range, stored);
+        done.bytes_before += rewritten.bytes_before;
+        done.bytes_after += rewritten.bytes_after;
         self.replace(rewritten)?;
-        Ok(next)
+        done.upto = next;
+        Ok(())
     }
 
     fn rewrite(
@@ -163,6 +178,9 @@ impl<'a> Pass<'a> {
         rewritten.ops.push(Op::DeleteRange(Space::Batches, from, to));
         let mut merged = Merged::default();
         for batch in batches {
+            if !merged.fits(batch) {
+                self.write_merged(std::mem::take(&mut merged), &mut rewritten);
+            }
             merged.extend_to(batch);
             for record in batch.records() {
                 let superseded =
@@ -197,39 +215,42 @@ impl<'a> Pass<'a> {
         }
         let mut sealed = merged.builder.seal();
         let span = merged.last_offset - merged.at.base_offset;
-        sealed.last_delta = u32::try_from(span).expect("a step spans far less than 2^32 offsets");
+        sealed.last_delta = u32::try_from(span).expect("`Merged::fits` was asked");
         let bytes = sealed.encode(merged.at);
         rewritten.bytes_after += bytes.len() as u64;
         rewritten.ops.push(Op::Put(Space::Batches, self.key(merged.at.base_offset), bytes));
     }
 
     fn replace(&self, mut rewritten: Rewritten) -> Result<(), LogError> {
-        let _appending = self.shared.appending();
+        let mut appending = self.shared.appending();
+        appending.check()?;
         let bounds = {
             let mut catalog = self.shared.catalog();
             let (_, partition) = catalog.partition_mut(self.at)?;
             let bounds = &mut partition.bounds;
-            bounds.bytes = (bounds.bytes + rewritten.bytes_after)
-                .saturating_sub(rewritten.bytes_before);
+            bounds.bytes =
+                (bounds.bytes + rewritten.bytes_after).saturating_sub(rewritten.bytes_before);
             bounds.tombstone = bounds.tombstone.max(rewritten.tombstone);
-            partition.rewrites += 1;
+            partition.unstored_bytes = 0;
             partition.bounds
         };
         rewritten.ops.push(keys::put(keys::partition(self.id, self.at.partition), &bounds));
-        self.shared.storage.write(&rewritten.ops, false).map_err(unavailable)
+        self.shared.write(&mut appending, &rewritten.ops, false)
     }
 
-    fn finish(&self, upto: u64) -> Result<(), LogError> {
+    fn finish(&self, done: &Done) -> Result<(), LogError> {
+        let mut appending = self.shared.appending();
+        appending.check()?;
         let op = {
-            let _appending = self.shared.appending();
             let mut catalog = self.shared.catalog();
             let (id, partition) = catalog.partition_mut(self.at)?;
-            partition.bounds.cleaned_to = upto;
-            partition.bounds.clean_bytes = partition.bounds.bytes;
+            partition.bounds.cleaned_to = done.upto;
+            partition.bounds.clean_bytes = done.bytes_after;
+            partition.unstored_bytes = 0;
             keys::put(keys::partition(id, self.at.partition), &partition.bounds)
         };
-        self.shared.storage.write(&[op], false).map_err(unavailable)?;
-        tracing::debug!(partition = %self.at, upto, "compacted");
+        self.shared.write(&mut appending, &[op], false)?;
+        tracing::debug!(partition = %self.at, upto = done.upto, "compacted");
         Ok(())
     }
 }
@@ -244,6 +265,12 @@ struct Merged {
 }
 
 impl Merged {
+    /// Whether the offsets of `batch` can be told from the base: after much compaction few
+    /// records span very many of them.
+    fn fits(&self, batch: &Batch) -> bool {
+        !self.begun || u32::try_from(batch.last_offset() - self.at.base_offset).is_ok()
+    }
+
     fn extend_to(&mut self, batch: &Batch) {
         if !self.begun {
             self.begun = true;
@@ -257,7 +284,7 @@ impl Merged {
 
     fn push(&mut self, offset: u64, record: RecordParts<'_>) {
         let delta = offset - self.at.base_offset;
-        let delta = u32::try_from(delta).expect("a step spans far less than 2^32 offsets");
+        let delta = u32::try_from(delta).expect("`Merged::fits` was asked");
         self.builder.push_at(delta, record);
     }
 }
