@@ -42,7 +42,8 @@ pub enum Count {
     Rotated,
     /// Files that became shorter than what had been read of them.
     Truncated,
-    /// Files that were gone before they had been read to the end.
+    /// Files that were gone before they had been read to the end; for listeners, lines that the
+    /// log did not take before the process stopped.
     Lost,
     /// Commits that the log aborted.
     Aborted,

@@ -1,8 +1,8 @@
 //! What brings events in: HTTP ingest, files, syslog.
 //!
 //! Everything here ends in a [`pipeline::log::Commit`]; nothing here keeps data of its own. This
-//! room knows the log and nothing above it: no topology, no view, no configuration file. tokio lives
-//! in the listeners and the router; parsing, and following a file, are plain functions.
+//! room knows the log and nothing above it: no topology, no view, no configuration file. tokio
+//! lives in the listeners and the router; parsing, and following a file, are plain functions.
 
 mod counters;
 mod destination;

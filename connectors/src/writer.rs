@@ -1,7 +1,7 @@
 //! A writer that comes back after an unknown outcome.
 //!
-//! Adds to [`pipeline::log::Writer`] only that: it is shared, and made anew when the log says that it
-//! cannot tell. It does not retry a commit; whether that is right, its user knows.
+//! Adds to [`pipeline::log::Writer`] only that: it is shared, and made anew when the log says that
+//! it cannot tell. It does not retry a commit; whether that is right, its user knows.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

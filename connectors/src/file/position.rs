@@ -1,7 +1,7 @@
 //! Where a file was read to, and how to know the file again. **Format**, version 1: JSON.
 //!
-//! Pure but for reading a file's first bytes. An inode alone is no identity: it is given to the next
-//! file as soon as the first is gone.
+//! Pure but for reading a file's first bytes. An inode alone is no identity: it is given to the
+//! next file as soon as the first is gone.
 
 use std::path::Path;
 

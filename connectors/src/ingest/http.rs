@@ -30,7 +30,7 @@ const TOKEN_HEADER: HeaderName = HeaderName::from_static("millpond-token");
 /// - the topic is not configured (404), the content type is unknown (415), a header or a query
 ///   parameter cannot be used (400);
 /// - too many requests are under way (503) or too many records came (429): come again later;
-/// - the body is too large (413) or takes too long (408);
+/// - the body is too large or has too many lines (413), or takes too long (408);
 /// - a line is bad (400): nothing is appended, unless the request has bad lines go to the dead
 ///   letters;
 /// - the log has not accepted the records (503).

@@ -80,6 +80,9 @@ pub enum IngestError {
     /// The topic is not one of those configured for ingest.
     #[error("topic `{0}` takes no records here; topics are made by the configuration")]
     UnknownTopic(String),
+    /// The body has more lines than the limit. Nothing was appended.
+    #[error("the body has more than {0} lines (`lines_max`); send it in parts")]
+    TooManyLines(usize),
     /// At least one line is not of the format. Nothing was appended.
     #[error("{total} of the lines cannot be read; nothing was appended")]
     BadLines {
@@ -162,7 +165,8 @@ impl Ingest {
     /// Reads the lines of `body`. Appends nothing.
     ///
     /// # Errors
-    /// When the topic is unknown, or a line is bad and is not to become a dead letter.
+    /// When the topic is unknown, there are too many lines, or a line is bad and is not to become a
+    /// dead letter.
     pub fn prepare(
         &self,
         topic: &str,
@@ -171,6 +175,10 @@ impl Ingest {
     ) -> Result<Prepared, IngestError> {
         let defaults = self.settings.topics.get(topic);
         let defaults = defaults.ok_or_else(|| IngestError::UnknownTopic(topic.to_owned()))?;
+        let most = self.settings.lines_max;
+        if options.shape == Shape::Lines && lines(body).nth(most).is_some() {
+            return Err(IngestError::TooManyLines(most));
+        }
         let now_ms = self.clock.wall_ms();
         let dead_letters = match options.on_bad_line {
             OnBadLine::Refuse => None,

@@ -58,6 +58,7 @@ impl From<IngestError> for Problem {
         let detail = error.to_string();
         match error {
             IngestError::UnknownTopic(_) => Self::new(StatusCode::NOT_FOUND, detail),
+            IngestError::TooManyLines(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail),
             IngestError::BadLines { total, first } => {
                 let show =
                     |bad: super::BadLine| Line { line: bad.line, reason: bad.reason.to_string() };

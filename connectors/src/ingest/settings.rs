@@ -6,7 +6,7 @@ use crate::fields::FieldPath;
 use crate::parser::Format;
 
 /// Limits, and the topics that take records. At most `requests_max * body_bytes_max` bytes of
-/// bodies are in memory, and about twice that of their records.
+/// bodies are in memory; their records take about twice that, and `lines_max` times the headers.
 #[derive(Clone, Debug)]
 pub struct IngestSettings {
     /// The topics that take records. Others do not, whether the log has them or not: the log holds
@@ -18,6 +18,8 @@ pub struct IngestSettings {
     pub body_read_ms_max: u64,
     /// The longest line of a body of many, in bytes.
     pub line_bytes_max: usize,
+    /// How many lines a body may have: each costs its headers, however short it is.
+    pub lines_max: usize,
     /// How many requests may be under way at once.
     pub requests_max: usize,
     /// How many records are taken in a second, on average; 0 is no limit.
@@ -31,6 +33,7 @@ impl Default for IngestSettings {
             body_bytes_max: 8 << 20,
             body_read_ms_max: 30_000,
             line_bytes_max: 1 << 20,
+            lines_max: 100_000,
             requests_max: 16,
             records_per_second_max: 0,
         }

@@ -143,7 +143,8 @@ impl Batcher {
             tries_stopping += u32::from(stopped.is_now());
             if tries_stopping > LAST_TRIES {
                 let lines = lines.len();
-                tracing::error!(source = %self.name, reason, lines, "stopped with lines not appended");
+                tracing::error!(source = %self.name, reason, lines, "stopped, lines are lost");
+                self.counters.add(Count::Lost, lines as u64);
                 return Ok(());
             }
             tracing::warn!(source = %self.name, reason, "cannot append, will retry");

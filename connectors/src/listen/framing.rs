@@ -1,8 +1,8 @@
 //! Where a message ends in a stream of bytes: both ways of RFC 6587.
 //!
 //! Pure, and bounded: it holds at most one message of the longest length. Each message says by its
-//! first bytes how it is framed: `83 <34>Nov 21 ...` counts its bytes, anything else ends with a line
-//! feed. A line that begins with a number, such as an ISO time, is no count: a count is followed by
+//! first bytes how it is framed: `83 <34>Nov 21 ...` counts its bytes, anything else ends with a
+//! line feed. A line that begins with a number, such as an ISO time, is no count: a count is followed by
 //! a space and a priority.
 
 /// The most digits of a count that is one.

@@ -131,7 +131,10 @@ async fn syslog_is_read_with_its_settings() {
 
 #[tokio::test]
 async fn what_cannot_be_is_refused_with_a_reason() {
-    let server = Server::start(|settings| settings.body_bytes_max = 100).await;
+    let server = Server::start(|settings| {
+        (settings.body_bytes_max, settings.lines_max) = (100, 3);
+    })
+    .await;
     let long = "x".repeat(101);
     for (target, headers, body, status, words) in [
         ("other", &[JSON][..], "{}", 404, "made by the configuration"),
@@ -139,6 +142,7 @@ async fn what_cannot_be_is_refused_with_a_reason() {
         ("t", &["X-None: 1"], "{}", 415, "application/json"),
         ("t", &[JSON, "Content-Encoding: gzip"], "{}", 415, "gzip"),
         ("t", &[PLAIN], &long, 413, "body_bytes_max"),
+        ("t", &[PLAIN], "1\n2\n3\n4\n", 413, "lines_max"),
         ("t?nonsense=1", &[JSON], "{}", 400, "nonsense"),
         ("t?key_field=a..b", &[JSON], "{}", 400, "key_field"),
         ("t?key_field=a", &[PLAIN], "x", 400, "only JSON"),
