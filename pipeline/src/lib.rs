@@ -1,5 +1,29 @@
 //! The log, the DSL, operators, tasks and workers.
+//!
+//! A topology is written with [`TopologyBuilder`], tested with [`TopologyDriver`], and run by
+//! [`worker::Worker`]s on a [`log::Log`]. This room knows neither HTTP nor files: sources and
+//! sinks are topics of the log.
 
+pub mod codec;
+pub mod driver;
+mod dsl;
+pub mod follow;
+pub mod format;
+mod globals;
+pub mod key;
 pub mod log;
+mod operator;
+mod operators;
+pub mod record;
+mod task;
+mod topology;
+pub mod worker;
 
+pub use driver::TopologyDriver;
+pub use dsl::{Consumed, GlobalTable, Stream, Table, TimeWindows, TopologyBuilder};
+pub use key::Key;
+pub use operators::{AlertRule, Grouped, Severity, Split, ViewFields, WindowedGroup};
+pub use record::{Change, Record, RecordInfo, Window, Windowed};
 pub use stores::{clock, position};
+pub use task::{BadRecordPolicy, Counters, TaskError, TaskSettings};
+pub use topology::{Plan, PlanError, TaskId, Topology, TopologyError, ViewPlan};

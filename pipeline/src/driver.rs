@@ -1,0 +1,296 @@
+//! Tests of topologies without a broker, files or threads.
+//!
+//! [`TopologyDriver`] runs the real tasks with the real commit protocol, on a log in memory and a
+//! RocksDB in memory. [`check_four_ways`] runs one script straight, with a commit after each
+//! record, killed and restored after each commit, and with coalescing.
+
+mod four_ways;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use four_ways::{Script, check_four_ways};
+use stores::state::StateDb;
+
+use crate::clock::{Clock, ManualClock};
+use crate::codec::{Serde, Value, json};
+use crate::format::CONTROL_HEADER;
+use crate::key::Key;
+use crate::log::embedded::{EmbeddedLog, EmbeddedSettings};
+use crate::log::storage::MemoryStorage;
+use crate::log::{BatchBuilder, Cleanup, Commit, Log, Outcome, TopicPartition, partition_for};
+use crate::task::Counters;
+use crate::topology::{Plan, Topology};
+use crate::worker::{Worker, WorkerParts, WorkerSettings, WorkerStats};
+
+/// Runs a topology in a test. Everything that fails in it panics with the reason.
+///
+/// ```
+/// use std::time::Duration;
+/// use pipeline::{TimeWindows, TopologyBuilder};
+/// use pipeline::driver::TopologyDriver;
+///
+/// let builder = TopologyBuilder::new("clicks");
+/// builder
+///     .stream::<String, i64>("clicks")
+///     .group_by_key()
+///     .windowed_by(TimeWindows::of_size_with_no_grace(Duration::from_secs(60)))
+///     .count("clicks-per-page")
+///     .to("clicks-per-minute");
+/// let mut driver = TopologyDriver::new(builder.build()?);
+/// driver.pipe("clicks", "home", &1_i64, 5_000);
+/// driver.pipe("clicks", "home", &1_i64, 59_000);
+/// let counts = driver.read::<pipeline::Windowed<String>, i64>("clicks-per-minute");
+/// assert_eq!(counts.iter().map(|record| record.value).collect::<Vec<_>>(), [Some(1), Some(2)]);
+/// # Ok::<(), pipeline::TopologyError>(())
+/// ```
+pub struct TopologyDriver {
+    log: Arc<EmbeddedLog>,
+    parts: WorkerParts,
+    settings: WorkerSettings,
+    clock: Arc<ManualClock>,
+    worker: Option<Worker>,
+}
+
+/// A record of an output topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputRecord<K, V> {
+    /// The key.
+    pub key: K,
+    /// The value; `None` is a tombstone.
+    pub value: Option<V>,
+    /// Event time, milliseconds since 1970-01-01 UTC.
+    pub timestamp: i64,
+}
+
+/// A record of an output topic, not decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawRecord {
+    /// Where it lies.
+    pub partition: u32,
+    /// The key's bytes.
+    pub key: Option<Vec<u8>>,
+    /// The value's bytes.
+    pub value: Option<Vec<u8>>,
+    /// Event time, milliseconds since 1970-01-01 UTC.
+    pub timestamp: i64,
+}
+
+impl TopologyDriver {
+    /// Runs `topology` on topics of one partition; a commit follows each record that is piped in.
+    ///
+    /// # Panics
+    /// When the topology does not fit.
+    pub fn new(topology: Topology) -> Self {
+        Self::with_partitions(topology, 1)
+    }
+
+    /// Runs `topology` on topics of `partitions` partitions.
+    ///
+    /// # Panics
+    /// When the topology does not fit.
+    pub fn with_partitions(topology: Topology, partitions: u32) -> Self {
+        let clock = Arc::new(ManualClock::at(1_700_000_000_000));
+        let wall: Arc<dyn Clock> = Arc::clone(&clock) as _;
+        let storage = Arc::new(MemoryStorage::new());
+        let settings = EmbeddedSettings::default();
+        let log = EmbeddedLog::in_memory(storage, settings, Arc::clone(&wall));
+        let log = log.expect("an empty storage has nothing that could be damaged");
+        let keep = Cleanup::Delete { retention_ms: None, retention_bytes: None };
+        let plan = Plan::make(Arc::new(topology), log.as_ref(), (partitions, keep));
+        let plan = plan.unwrap_or_else(|error| panic!("the topology does not fit: {error}"));
+        let state = StateDb::in_memory().unwrap_or_else(|error| panic!("no state: {error}"));
+        let mut settings = WorkerSettings::new("driver");
+        // Commits happen when the driver says so, and every update is seen.
+        settings.commit_interval = Duration::MAX / 4;
+        settings.task.coalesce = false;
+        settings.task.progress_interval = Duration::ZERO;
+        let parts = WorkerParts {
+            plan: Arc::new(plan),
+            log: Arc::clone(&log) as Arc<dyn Log>,
+            state: Arc::new(state),
+            clock: wall,
+            stats: Arc::new(WorkerStats::default()),
+        };
+        Self { log, parts, settings, clock, worker: None }
+    }
+
+    /// Lets updates of one key within a commit become one, as a running worker does.
+    #[must_use]
+    pub fn coalescing(mut self) -> Self {
+        self.settings.task.coalesce = true;
+        self
+    }
+
+    /// Sends a record through the topology to the end, and commits. Values are JSON.
+    ///
+    /// # Panics
+    /// When the topology fails.
+    pub fn pipe<V: Value>(&mut self, topic: &str, key: &str, value: &V, timestamp: i64) {
+        let value = serde_json::to_vec(value).unwrap_or_else(|error| panic!("no JSON: {error}"));
+        self.pipe_bytes(topic, Some(key.as_bytes()), Some(&value), timestamp);
+    }
+
+    /// As [`Self::pipe`], for any bytes.
+    ///
+    /// # Panics
+    /// When the topology fails.
+    pub fn pipe_bytes(
+        &mut self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        timestamp: i64,
+    ) {
+        self.append(topic, key, value, timestamp);
+        self.commit();
+    }
+
+    /// Appends a record to a source topic without running the topology.
+    ///
+    /// # Panics
+    /// When the topic does not exist.
+    pub fn append(
+        &mut self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        timestamp: i64,
+    ) {
+        let partitions = self.partitions(topic);
+        let partition = key.map_or(0, |key| partition_for(key, partitions));
+        let mut batch = BatchBuilder::new();
+        batch.push(timestamp, key, value, &[]);
+        let appends = vec![(TopicPartition::new(topic, partition), batch)];
+        let mut writer = self.log.writer("driver").expect("a log in memory gives writers");
+        match writer.commit(Commit { appends, offsets: Vec::new() }).wait() {
+            Outcome::Committed { .. } => {}
+            other => panic!("cannot append to {topic}: {other:?}"),
+        }
+    }
+
+    /// Handles what has been appended, without a commit.
+    ///
+    /// # Panics
+    /// When the topology fails.
+    pub fn process(&mut self) {
+        self.worker().process_all().unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Handles what has been appended and commits, until nothing is left to do.
+    ///
+    /// # Panics
+    /// When the topology fails.
+    pub fn commit(&mut self) {
+        self.worker().run_until_idle().unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Kills the worker: everything that it has not committed is lost. The next call restores
+    /// a new one from the log and the state.
+    pub fn kill(&mut self) {
+        self.worker = None;
+    }
+
+    /// Lets wall-clock time pass: for idle timeouts. Commit afterwards.
+    pub fn advance_wall_clock(&mut self, by: Duration) {
+        self.clock.advance(u32::try_from(by.as_millis()).expect("a test waits less than 49 days"));
+    }
+
+    /// The committed records of a topic, keys decoded, values as JSON.
+    ///
+    /// # Panics
+    /// When they do not decode.
+    pub fn read<K: Key, V: Value>(&self, topic: &str) -> Vec<OutputRecord<K, V>> {
+        self.read_with(topic, &json())
+    }
+
+    /// The committed records of a topic, keys and values decoded.
+    ///
+    /// # Panics
+    /// When they do not decode.
+    pub fn read_with<K: Key, V: 'static>(
+        &self,
+        topic: &str,
+        codec: &Serde<V>,
+    ) -> Vec<OutputRecord<K, V>> {
+        let decode = |raw: RawRecord| OutputRecord {
+            key: K::decode(raw.key.as_deref()).unwrap_or_else(|error| panic!("key: {error}")),
+            value: raw.value.map(|bytes| {
+                codec.decode(Some(&bytes)).unwrap_or_else(|error| panic!("value: {error}"))
+            }),
+            timestamp: raw.timestamp,
+        };
+        self.read_raw(topic).into_iter().map(decode).collect()
+    }
+
+    /// The documents of a view as its topic has them, in order of writing: key, JSON, or `None`
+    /// for a deletion.
+    ///
+    /// # Panics
+    /// When the view does not exist.
+    pub fn read_view(&self, view: &str) -> Vec<OutputRecord<String, serde_json::Value>> {
+        self.read(&self.parts.plan.topology.names.view(view))
+    }
+
+    /// The alerts sent, in order, as JSON.
+    ///
+    /// # Panics
+    /// When the topology has no alerts.
+    pub fn read_alerts(&self) -> Vec<serde_json::Value> {
+        let records = self.read::<String, _>(&self.parts.plan.topology.names.alerts());
+        records.into_iter().filter_map(|record| record.value).collect()
+    }
+
+    /// The committed records of a topic, without control records.
+    ///
+    /// # Panics
+    /// When the topic does not exist.
+    pub fn read_raw(&self, topic: &str) -> Vec<RawRecord> {
+        let mut records = Vec::new();
+        for partition in 0..self.partitions(topic) {
+            let at = TopicPartition::new(topic, partition);
+            let mut reader = self.log.reader().expect("a log in memory gives readers");
+            let start = self.log.range(&at).expect("the topic exists").start;
+            reader.assign(&at, start).expect("the topic exists");
+            loop {
+                let fetched = reader.poll(Duration::ZERO).unwrap_or_else(|error| panic!("{error}"));
+                if fetched.is_empty() {
+                    break;
+                }
+                let data = fetched.iter().flat_map(|fetched| fetched.records());
+                let data = data.filter(|record| record.headers.get(CONTROL_HEADER).is_none());
+                records.extend(data.map(|record| RawRecord {
+                    partition,
+                    key: record.key.map(<[u8]>::to_vec),
+                    value: record.value.map(<[u8]>::to_vec),
+                    timestamp: record.timestamp,
+                }));
+            }
+        }
+        records
+    }
+
+    /// What was dropped or set aside.
+    pub fn counters(&self) -> &Counters {
+        &self.parts.stats.counters
+    }
+
+    /// The topology.
+    pub fn topology(&self) -> &Topology {
+        self.parts.plan.topology()
+    }
+
+    fn partitions(&self, topic: &str) -> u32 {
+        let topics = self.log.topics().expect("a log in memory lists its topics");
+        let found = topics.get(topic);
+        found.unwrap_or_else(|| panic!("the topology has no topic `{topic}`")).partitions
+    }
+
+    fn worker(&mut self) -> &mut Worker {
+        if self.worker.is_none() {
+            let worker = Worker::new(self.parts.clone(), self.settings.clone());
+            self.worker = Some(worker.unwrap_or_else(|error| panic!("{error}")));
+        }
+        self.worker.as_mut().expect("made just now")
+    }
+}

@@ -1,0 +1,70 @@
+//! One script, four ways to run it, one expectation.
+
+use std::collections::BTreeMap;
+
+use super::{RawRecord, TopologyDriver};
+use crate::topology::Topology;
+
+/// What goes into a topology, in order: topic, key, value, timestamp in milliseconds.
+pub type Script = Vec<(String, Option<String>, Option<String>, i64)>;
+
+/// Runs `script` straight, with a commit after each record, and killed and restored after each
+/// commit; the three must agree record by record in each of `outputs`. A fourth run, with
+/// coalescing and a commit at the end, must agree in the last record of each key. Answers with
+/// the records of each output.
+///
+/// # Panics
+/// When two ways disagree, naming them and the topic.
+pub fn check_four_ways(
+    topology: &dyn Fn() -> Topology,
+    script: &Script,
+    outputs: &[&str],
+) -> BTreeMap<String, Vec<RawRecord>> {
+    let straight = run(TopologyDriver::new(topology()), script, outputs, Way::Straight);
+    let committed = run(TopologyDriver::new(topology()), script, outputs, Way::EachCommitted);
+    let killed = run(TopologyDriver::new(topology()), script, outputs, Way::EachKilled);
+    for topic in outputs {
+        assert_eq!(straight[*topic], committed[*topic], "{topic}: a commit after each record");
+        assert_eq!(straight[*topic], killed[*topic], "{topic}: killed after each commit");
+    }
+    let driver = TopologyDriver::new(topology()).coalescing();
+    let coalesced = run(driver, script, outputs, Way::Straight);
+    for topic in outputs {
+        let (all, few) = (last_of_each(&straight[*topic]), last_of_each(&coalesced[*topic]));
+        assert_eq!(all, few, "{topic}: coalesced");
+    }
+    straight
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Straight,
+    EachCommitted,
+    EachKilled,
+}
+
+fn run(
+    mut driver: TopologyDriver,
+    script: &Script,
+    outputs: &[&str],
+    way: Way,
+) -> BTreeMap<String, Vec<RawRecord>> {
+    for (topic, key, value, timestamp) in script {
+        let (key, value) = (key.as_deref().map(str::as_bytes), value.as_deref().map(str::as_bytes));
+        driver.append(topic, key, value, *timestamp);
+        match way {
+            Way::Straight => driver.process(),
+            Way::EachCommitted => driver.commit(),
+            Way::EachKilled => {
+                driver.commit();
+                driver.kill();
+            }
+        }
+    }
+    driver.commit();
+    outputs.iter().map(|topic| ((*topic).to_owned(), driver.read_raw(topic))).collect()
+}
+
+fn last_of_each(records: &[RawRecord]) -> BTreeMap<Option<Vec<u8>>, &RawRecord> {
+    records.iter().map(|record| (record.key.clone(), record)).collect()
+}

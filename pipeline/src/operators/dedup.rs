@@ -1,0 +1,150 @@
+//! `dedup`: of the records with one id, among the records of a partition, the first.
+//!
+//! Ids are kept by the time of their record, in buckets as long as the period within which a
+//! repeat is dropped; so a look-up asks three buckets, which filters answer mostly without a read,
+//! and forgetting is deleting old buckets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::kind;
+use super::stream_time::{Expiring, StreamTime, put_time};
+use crate::dsl::Stream;
+use crate::key::Key;
+use crate::operator::{Fault, Next, Operator, Timed};
+use crate::record::{Record, RecordInfo};
+use crate::task::Context;
+use crate::topology::StoreRef;
+
+/// Remembers ids for a period of event time.
+pub(super) struct Seen {
+    store: StoreRef,
+    within_ms: i64,
+    time: StreamTime,
+    expiring: Expiring,
+    key: Vec<u8>,
+}
+
+impl Seen {
+    pub(super) fn new(store: StoreRef, within_ms: i64) -> Self {
+        Self {
+            store,
+            within_ms,
+            time: StreamTime::new(store),
+            expiring: Expiring::new(store),
+            key: Vec::new(),
+        }
+    }
+
+    /// Whether `id` is seen for the first time within the period around `timestamp`; if so it
+    /// is remembered.
+    pub(super) fn is_first(
+        &mut self,
+        id: &[u8],
+        timestamp: i64,
+        ctx: &mut Context<'_>,
+    ) -> Result<bool, Fault> {
+        self.time.observe(timestamp, ctx)?;
+        let bucket = self.bucket(timestamp);
+        for near in [bucket, bucket - self.within_ms, bucket + self.within_ms] {
+            self.set_key(near, id);
+            let seen = ctx.read(self.store, &self.key, |value| {
+                value.and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?)))
+            })?;
+            if seen.is_some_and(|seen| seen.abs_diff(timestamp) <= self.within_ms.unsigned_abs()) {
+                return Ok(false);
+            }
+        }
+        self.set_key(bucket, id);
+        ctx.put(self.store, &self.key, &timestamp.to_be_bytes());
+        Ok(true)
+    }
+
+    /// Forgets what no record within the period can repeat, and saves stream time.
+    pub(super) fn advance(&mut self, ctx: &mut Context<'_>) -> Result<(), Fault> {
+        let now = self.time.get(ctx)?;
+        self.time.save(ctx);
+        // A record late by the whole period may repeat one that is a period older still.
+        if now > i64::MIN {
+            let open_from = self.bucket(now.saturating_sub(2 * self.within_ms));
+            self.expiring.purge(open_from, ctx)?;
+        }
+        Ok(())
+    }
+
+    fn bucket(&self, timestamp: i64) -> i64 {
+        timestamp.saturating_sub(timestamp.rem_euclid(self.within_ms))
+    }
+
+    fn set_key(&mut self, bucket: i64, id: &[u8]) {
+        self.key.clear();
+        self.key.push(kind::ENTRY);
+        put_time(&mut self.key, bucket);
+        self.key.extend_from_slice(id);
+    }
+}
+
+/// A period in whole milliseconds, at least one and at most a century.
+pub(super) fn period_ms(within: Duration) -> i64 {
+    const CENTURY_MS: i64 = 100 * 366 * 86_400_000;
+    i64::try_from(within.as_millis()).unwrap_or(CENTURY_MS).clamp(1, CENTURY_MS)
+}
+
+/// Lets through the first record of each id.
+struct Dedup<K, V, F> {
+    node: String,
+    id_of: Arc<F>,
+    seen: Seen,
+    next: Next<K, V>,
+}
+
+impl<K, V, F> Operator<K, V> for Dedup<K, V, F>
+where
+    K: Clone,
+    V: Clone,
+    F: Fn(&K, &V, RecordInfo<'_>) -> Option<String>,
+{
+    fn process(&mut self, record: Record<K, V>, ctx: &mut Context<'_>) -> Result<(), Fault> {
+        let info = RecordInfo::new(record.timestamp, ctx);
+        let id = (self.id_of)(&record.key, &record.value, info);
+        if let Some(id) = id
+            && !self.seen.is_first(id.as_bytes(), record.timestamp, ctx)?
+        {
+            ctx.count_dropped(&self.node, "duplicate");
+            return Ok(());
+        }
+        self.next.forward(record, ctx)
+    }
+}
+
+impl<K, V, F> Timed for Dedup<K, V, F> {
+    fn advance(&mut self, ctx: &mut Context<'_>) -> Result<(), Fault> {
+        self.seen.advance(ctx)
+    }
+}
+
+impl<K: Key, V: Clone + 'static> Stream<K, V> {
+    /// Drops the records whose id came before within `within` of event time, in either direction,
+    /// among the records of a partition; ids are kept in the store `store`. A retry carries the
+    /// same key, so it meets its original there. A record for which `id_of` has no id passes.
+    ///
+    /// Records that are later than stream time by more than `within` are compared with what is
+    /// still remembered.
+    pub fn dedup(
+        &self,
+        store: &str,
+        within: Duration,
+        id_of: impl Fn(&K, &V, RecordInfo<'_>) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        let within_ms = period_ms(within);
+        let id_of = Arc::new(id_of);
+        let store = self.graph.borrow_mut().add_store(store);
+        let node = self.next_name("KSTREAM-DEDUP");
+        self.then_timed("KSTREAM-DEDUP", vec![store], move |next| Dedup {
+            node: node.clone(),
+            id_of: Arc::clone(&id_of),
+            seen: Seen::new(store, within_ms),
+            next,
+        })
+    }
+}

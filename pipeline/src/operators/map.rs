@@ -1,0 +1,127 @@
+//! `map`, `map_values`, `flat_map`, `flat_map_values` and `select_key` on streams.
+
+use std::sync::Arc;
+
+use crate::dsl::Stream;
+use crate::operator::{Fault, Next, Operator};
+use crate::record::Record;
+use crate::task::Context;
+
+/// Makes of each record any number of records.
+struct FlatMap<K2, V2, F> {
+    map: Arc<F>,
+    next: Next<K2, V2>,
+}
+
+impl<K, V, K2, V2, I, F> Operator<K, V> for FlatMap<K2, V2, F>
+where
+    K2: Clone,
+    V2: Clone,
+    I: IntoIterator<Item = (K2, V2)>,
+    F: Fn(K, V) -> I,
+{
+    fn process(&mut self, record: Record<K, V>, ctx: &mut Context<'_>) -> Result<(), Fault> {
+        let timestamp = record.timestamp;
+        for (key, value) in (self.map)(record.key, record.value) {
+            self.next.forward(Record { key, value, timestamp }, ctx)?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes of each value any number of values; the key stays.
+struct FlatMapValues<K, V2, F> {
+    map: Arc<F>,
+    next: Next<K, V2>,
+}
+
+impl<K, V, V2, I, F> Operator<K, V> for FlatMapValues<K, V2, F>
+where
+    K: Clone,
+    V2: Clone,
+    I: IntoIterator<Item = V2>,
+    F: Fn(&K, V) -> I,
+{
+    fn process(&mut self, record: Record<K, V>, ctx: &mut Context<'_>) -> Result<(), Fault> {
+        let Record { key, value, timestamp } = record;
+        for value in (self.map)(&key, value) {
+            self.next.forward(Record { key: key.clone(), value, timestamp }, ctx)?;
+        }
+        Ok(())
+    }
+}
+
+/// Replaces each value; the key stays.
+struct MapValues<K, V2, F> {
+    map: Arc<F>,
+    next: Next<K, V2>,
+}
+
+impl<K, V, V2, F> Operator<K, V> for MapValues<K, V2, F>
+where
+    K: Clone,
+    V2: Clone,
+    F: Fn(&K, V) -> V2,
+{
+    fn process(&mut self, record: Record<K, V>, ctx: &mut Context<'_>) -> Result<(), Fault> {
+        let Record { key, value, timestamp } = record;
+        let value = (self.map)(&key, value);
+        self.next.forward(Record { key, value, timestamp }, ctx)
+    }
+}
+
+impl<K: Clone + 'static, V: Clone + 'static> Stream<K, V> {
+    /// Makes a new key and value of each record. Grouping after it repartitions.
+    pub fn map<K2: Clone + 'static, V2: Clone + 'static>(
+        &self,
+        map: impl Fn(K, V) -> (K2, V2) + Send + Sync + 'static,
+    ) -> Stream<K2, V2> {
+        let map = Arc::new(move |key, value| Some(map(key, value)));
+        self.then("KSTREAM-MAP", move |next| FlatMap { map: Arc::clone(&map), next })
+            .with_rekeyed(true)
+    }
+
+    /// Makes a new value of each record.
+    pub fn map_values<V2: Clone + 'static>(
+        &self,
+        map: impl Fn(&K, V) -> V2 + Send + Sync + 'static,
+    ) -> Stream<K, V2> {
+        let map = Arc::new(map);
+        self.then("KSTREAM-MAPVALUES", move |next| MapValues { map: Arc::clone(&map), next })
+    }
+
+    /// Makes any number of records of each. Grouping after it repartitions.
+    pub fn flat_map<K2: Clone + 'static, V2: Clone + 'static, I: IntoIterator<Item = (K2, V2)>>(
+        &self,
+        map: impl Fn(K, V) -> I + Send + Sync + 'static,
+    ) -> Stream<K2, V2> {
+        let map = Arc::new(map);
+        self.then("KSTREAM-FLATMAP", move |next| FlatMap { map: Arc::clone(&map), next })
+            .with_rekeyed(true)
+    }
+
+    /// Makes any number of values of each; the key stays.
+    pub fn flat_map_values<V2: Clone + 'static, I: IntoIterator<Item = V2>>(
+        &self,
+        map: impl Fn(&K, V) -> I + Send + Sync + 'static,
+    ) -> Stream<K, V2> {
+        let map = Arc::new(map);
+        self.then("KSTREAM-FLATMAPVALUES", move |next| FlatMapValues {
+            map: Arc::clone(&map),
+            next,
+        })
+    }
+
+    /// Gives each record a new key. Grouping after it repartitions.
+    pub fn select_key<K2: Clone + 'static>(
+        &self,
+        select: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
+    ) -> Stream<K2, V> {
+        let map = Arc::new(move |key, value| {
+            let selected = select(&key, &value);
+            Some((selected, value))
+        });
+        self.then("KSTREAM-KEY-SELECT", move |next| FlatMap { map: Arc::clone(&map), next })
+            .with_rekeyed(true)
+    }
+}

@@ -1,0 +1,164 @@
+//! What an operator can reach while it handles a record.
+
+use stores::state::{StateError, Store};
+
+use super::counters::Counters;
+use super::outputs::Outputs;
+use crate::codec::CodecError;
+use crate::format::EVENT_ID_HEADER;
+use crate::format::origin::Origin;
+use crate::globals::GlobalRows;
+use crate::log::Headers;
+use crate::operator::Fault;
+use crate::topology::{SinkRef, StoreRef};
+
+/// The stores, outputs and times that an operator works with. Made for each record.
+pub(crate) struct Context<'a> {
+    pub(super) stores: &'a mut [Store],
+    pub(super) slots: &'a [Option<usize>],
+    pub(super) globals: &'a [GlobalRows],
+    pub(super) outputs: &'a mut Outputs,
+    pub(super) counters: &'a Counters,
+    pub(super) current: Current<'a>,
+    /// Behind a repartition: the smallest clock of the sources.
+    pub(super) closing: Option<i64>,
+    /// Something was changed since the record began.
+    pub(super) touched: bool,
+}
+
+/// The record that is being handled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Current<'a> {
+    pub(super) headers: Headers<'a>,
+    pub(super) origin: Option<Origin>,
+    /// The source clock up to the record before; with it once it is observed.
+    pub(super) clock: i64,
+    /// Whether the record comes from a repartition topic, with its clock.
+    pub(super) repartitioned: bool,
+}
+
+impl Current<'_> {
+    /// No record: time has passed.
+    pub(super) fn none() -> Self {
+        Self { headers: Headers::default(), origin: None, clock: i64::MIN, repartitioned: false }
+    }
+}
+
+/// A record on its way out.
+#[derive(Clone, Copy)]
+pub(crate) struct Outgoing<'a> {
+    pub(crate) timestamp: i64,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+}
+
+impl Context<'_> {
+    /// Takes in the event time of the record that a source has just decoded.
+    pub(crate) fn observe(&mut self, timestamp: i64) {
+        if self.current.repartitioned {
+            return;
+        }
+        self.current.clock = self.current.clock.max(timestamp);
+        if let Some(origin) = &mut self.current.origin {
+            origin.clock = self.current.clock;
+        }
+    }
+
+    /// The time that decides whether the record is late: its own clock behind a repartition,
+    /// else the operator's stream time.
+    pub(crate) fn lateness_clock(&self, own: i64) -> i64 {
+        match self.current.origin {
+            Some(origin) if self.current.repartitioned => origin.clock,
+            _ => own,
+        }
+    }
+
+    /// The time by which windows close: the smallest clock of the sources behind a repartition,
+    /// else the operator's stream time.
+    pub(crate) fn closing_clock(&self, own: i64) -> i64 {
+        self.closing.unwrap_or(own)
+    }
+
+    /// The id that the sender gave the event.
+    pub(crate) fn event_id(&self) -> Option<&str> {
+        std::str::from_utf8(self.current.headers.get(EVENT_ID_HEADER)?).ok()
+    }
+
+    /// Counts a record that `node` drops.
+    pub(crate) fn count_dropped(&self, node: &str, reason: &'static str) {
+        self.counters.add(node, reason);
+    }
+
+    /// Shows the value of `key` in `store` to `read`.
+    pub(crate) fn read<T>(
+        &self,
+        store: StoreRef,
+        key: &[u8],
+        read: impl FnOnce(Option<&[u8]>) -> T,
+    ) -> Result<T, StateError> {
+        self.stores[self.slot(store)].read(key, read)
+    }
+
+    /// Shows the value of `key` in a global table to `read`.
+    pub(crate) fn read_global<T>(
+        &self,
+        global: usize,
+        key: &[u8],
+        read: impl Fn(&[u8]) -> T,
+    ) -> Result<Option<T>, StateError> {
+        self.globals[global].read(key, read)
+    }
+
+    /// Sets `key` in `store`.
+    pub(crate) fn put(&mut self, store: StoreRef, key: &[u8], value: &[u8]) {
+        self.touched = true;
+        let slot = self.slot(store);
+        self.stores[slot].put(key, value);
+    }
+
+    /// Removes `key` from `store`.
+    pub(crate) fn delete(&mut self, store: StoreRef, key: &[u8]) {
+        self.touched = true;
+        let slot = self.slot(store);
+        self.stores[slot].delete(key);
+    }
+
+    /// The first `limit` entries of `store` in a range of keys.
+    pub(crate) fn scan(
+        &self,
+        store: StoreRef,
+        range: (&[u8], &[u8]),
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+        self.stores[self.slot(store)].scan(range, limit)
+    }
+
+    /// An operator has changed what it remembers: if the record breaks off now, the task is made
+    /// again.
+    pub(crate) fn touch(&mut self) {
+        self.touched = true;
+    }
+
+    /// Writes `record` to `sink`.
+    pub(crate) fn send(
+        &mut self,
+        node: &str,
+        sink: SinkRef,
+        record: Outgoing<'_>,
+    ) -> Result<(), Fault> {
+        let sent = self.outputs.send(sink, record, &self.current);
+        sent.map_err(|reason| Fault::BadRecord { node: node.to_owned(), reason })?;
+        self.touched = true;
+        Ok(())
+    }
+
+    /// What a store holds does not decode: it was written by another version of the topology, or
+    /// damaged.
+    pub(crate) fn bad_state(&self, node: &str, error: &CodecError) -> Fault {
+        Fault::BadRecord { node: node.to_owned(), reason: format!("its state is {error}") }
+    }
+
+    fn slot(&self, store: StoreRef) -> usize {
+        self.slots[store.0].expect("a node and its stores are in one sub-topology")
+    }
+}

@@ -1,0 +1,444 @@
+//! Tasks: a sub-topology on one partition of its inputs.
+//!
+//! A task decides *what* happens and is deterministic: records and times come in as arguments,
+//! effects go out as values. It has no thread, clock or socket; the [`crate::worker`] decides
+//! *when*. Its life:
+//!
+//! ```text
+//!   restore::restore     Task::new            accept, process, gather, committed
+//! Created --------> Restored ----> Running ---------------------------------.
+//!    ^                                |  a commit failed, a record is poison,  |
+//!    '--------------------------------'  the partition is revoked: dropped <---'
+//! ```
+//! There is no way back into a task after a failure: it is dropped with its overlays and made
+//! again from the log.
+
+mod clocks;
+mod context;
+mod counters;
+mod inputs;
+mod outputs;
+pub(crate) mod restore;
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clocks::Clocks;
+pub(crate) use context::{Context, Current, Outgoing};
+pub use counters::Counters;
+use inputs::{Inputs, Taken};
+use outputs::{DeadLetter, Outputs};
+use stores::state::{StateBatch, StateDb, StateError, Store};
+
+use crate::format::control::{self, Control};
+use crate::format::origin::Origin;
+use crate::format::{CONTROL_HEADER, ORIGIN_HEADER};
+use crate::globals::GlobalRows;
+use crate::log::{Appended, BatchBuilder, Fetched, LogError, Position, RecordRef, TopicPartition};
+use crate::operator::{Assembly, Entry, Fault, Timed};
+use crate::operators::kind;
+use crate::topology::{Plan, TaskId};
+
+/// What is done with a record that cannot be handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadRecordPolicy {
+    /// It goes to the application's dead-letter topic, with the reason, in the same commit.
+    Dlq,
+    /// It is counted and left out.
+    Skip,
+    /// The task stops.
+    Fail,
+}
+
+/// How tasks behave.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskSettings {
+    /// What is done with bad records.
+    pub bad_records: BadRecordPolicy,
+    /// How long a source partition that has been read to its end holds time back; `None` is for
+    /// ever.
+    pub idle_timeout: Option<Duration>,
+    /// Partitions without data get a control record this often at most.
+    pub progress_interval: Duration,
+    /// The largest record that is written, in bytes.
+    pub record_bytes_max: usize,
+    /// Whether updates of one key within a commit become one, where that is allowed.
+    pub coalesce: bool,
+}
+
+impl Default for TaskSettings {
+    fn default() -> Self {
+        Self {
+            bad_records: BadRecordPolicy::Dlq,
+            idle_timeout: Some(Duration::from_secs(30)),
+            progress_interval: Duration::from_millis(100),
+            record_bytes_max: 1 << 20,
+            coalesce: true,
+        }
+    }
+}
+
+/// Why a task cannot go on, and so what its worker does next.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    /// A record broke off half-way: abort, and handle it as bad when it comes again.
+    #[error("record {offset} of {partition} broke off: {reason}")]
+    Poison {
+        /// Where it lies.
+        partition: TopicPartition,
+        /// Where it lies.
+        offset: u64,
+        /// What it broke with.
+        reason: String,
+    },
+    /// The policy says that bad records stop the task.
+    #[error("record {offset} of {partition} is bad, and the policy is to fail: {reason}")]
+    BadRecord {
+        /// Where it lies.
+        partition: TopicPartition,
+        /// Where it lies.
+        offset: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The committed offset of an input is no longer there.
+    #[error(
+        "{partition} of group `{group}` was committed at {committed}, but {why}; reset the group \
+         to the earliest record that is there, or bring the records back"
+    )]
+    OffsetLost {
+        /// The input.
+        partition: TopicPartition,
+        /// The group.
+        group: String,
+        /// What was committed.
+        committed: Position,
+        /// What the log says.
+        why: String,
+    },
+    /// The log is away: abort, back off, make the task again.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The disk failed: stop.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// Records known to break off half-way, with the reason: they are handled as bad.
+pub(crate) type Poison = BTreeSet<(TopicPartition, u64, String)>;
+
+/// One task.
+pub(crate) struct Task {
+    pub(crate) id: TaskId,
+    plan: Arc<Plan>,
+    settings: TaskSettings,
+    counters: Arc<Counters>,
+    stores: Vec<Store>,
+    /// For each store of the graph, its place in `stores`.
+    slots: Vec<Option<usize>>,
+    entries: Vec<Box<dyn Entry>>,
+    timed: Vec<Rc<RefCell<dyn Timed>>>,
+    inputs: Inputs,
+    clocks: Clocks,
+    outputs: Outputs,
+}
+
+/// What a task gives to a commit.
+pub(crate) struct TaskCommit {
+    pub(crate) appends: Vec<(TopicPartition, BatchBuilder)>,
+    /// For each store, the place of its changelog's batch in `appends`.
+    pub(crate) changelogs: Vec<Option<usize>>,
+    pub(crate) offsets: Vec<(TopicPartition, Position)>,
+}
+
+impl Task {
+    /// Makes a task on state that has been restored. Its inputs begin at `starts`, which are in
+    /// the order of [`Self::inputs_of`].
+    pub(crate) fn new(
+        plan: &Arc<Plan>,
+        id: TaskId,
+        db: &Arc<StateDb>,
+        (settings, counters): (TaskSettings, &Arc<Counters>),
+        starts: &[Position],
+    ) -> Result<Self, TaskError> {
+        let sub = &plan.subs[id.sub];
+        let mut slots = vec![None; plan.topology.graph.stores.len()];
+        for (slot, store) in sub.stores.iter().enumerate() {
+            slots[store.0] = Some(slot);
+        }
+        let stores = plan
+            .store_names(id.sub)
+            .iter()
+            .map(|name| Store::open(db, &state_name(plan, name), id.partition))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut assembly = Assembly::default();
+        let sources = &plan.topology.graph.sources;
+        let entries =
+            sub.inputs.iter().map(|(_, source)| (sources[*source].entry)(&mut assembly)).collect();
+        let partitions = Self::inputs_of(plan, id);
+        let clocks = Clocks::load(plan, id, &stores[0])?;
+        Ok(Self {
+            id,
+            settings,
+            counters: Arc::clone(counters),
+            outputs: Outputs::new(plan, id, settings),
+            stores,
+            slots,
+            entries,
+            timed: assembly.timed,
+            inputs: Inputs::new(partitions, starts),
+            clocks,
+            plan: Arc::clone(plan),
+        })
+    }
+
+    /// The partitions that a task reads.
+    pub(crate) fn inputs_of(plan: &Plan, id: TaskId) -> Vec<TopicPartition> {
+        let inputs = &plan.subs[id.sub].inputs;
+        inputs
+            .iter()
+            .map(|(topic, _)| TopicPartition::new(Arc::clone(topic), id.partition))
+            .collect()
+    }
+
+    /// Queues records of one of its inputs.
+    pub(crate) fn accept(&mut self, fetched: Fetched) {
+        self.inputs.accept(fetched);
+    }
+
+    /// The inputs that have more than `bytes_max` queued, and those that have not.
+    pub(crate) fn queued(&self, bytes_max: usize) -> (Vec<TopicPartition>, Vec<TopicPartition>) {
+        self.inputs.queued(bytes_max)
+    }
+
+    /// Whether records are waiting.
+    pub(crate) fn has_work(&self) -> bool {
+        self.inputs.has_work()
+    }
+
+    /// Handles up to `limit` records and answers how many.
+    pub(crate) fn process(
+        &mut self,
+        limit: usize,
+        globals: &[GlobalRows],
+        poison: &Poison,
+    ) -> Result<usize, TaskError> {
+        for done in 0..limit {
+            let Some(input) = self.inputs.next() else { return Ok(done) };
+            self.process_record(input, globals, poison)?;
+        }
+        Ok(limit)
+    }
+
+    fn process_record(
+        &mut self,
+        input: usize,
+        globals: &[GlobalRows],
+        poison: &Poison,
+    ) -> Result<(), TaskError> {
+        let taken = self.inputs.take(input);
+        let record = taken.record();
+        let handled = if record.headers.get(CONTROL_HEADER).is_some() {
+            self.hear(input, &record)
+        } else if let Some(reason) = known_poison(poison, &taken.partition, record.offset) {
+            self.bad_record(&taken.partition, &record, reason)
+        } else {
+            self.feed(input, &taken, &record, globals)
+        };
+        self.inputs.give_back(input, taken);
+        handled
+    }
+
+    /// Takes in a control record of an upstream task.
+    fn hear(&mut self, input: usize, record: &RecordRef<'_>) -> Result<(), TaskError> {
+        let upstream = record.key.and_then(control::parse_key);
+        let control = record.value.and_then(Control::decode);
+        match upstream.zip(control) {
+            Some((upstream, control)) => self.clocks.hear(input, upstream, &control),
+            None => self.counters.add("control", "unreadable control record"),
+        }
+        Ok(())
+    }
+
+    fn feed(
+        &mut self,
+        input: usize,
+        taken: &Taken,
+        record: &RecordRef<'_>,
+        globals: &[GlobalRows],
+    ) -> Result<(), TaskError> {
+        let mut ctx = Context {
+            stores: &mut self.stores,
+            slots: &self.slots,
+            globals,
+            outputs: &mut self.outputs,
+            counters: &self.counters,
+            current: self.clocks.current(input, record, self.id.partition),
+            closing: self.clocks.closing(),
+            touched: false,
+        };
+        let entry = &mut self.entries[input];
+        let fed = catch_unwind(AssertUnwindSafe(|| entry.feed(record, &mut ctx)));
+        let (touched, clock) = (ctx.touched, ctx.current.clock);
+        let reason = match fed {
+            Ok(Ok(())) => {
+                self.clocks.observed(input, clock);
+                return Ok(());
+            }
+            Ok(Err(Fault::State(error))) => return Err(error.into()),
+            Ok(Err(Fault::BadRecord { node, reason })) => format!("{node}: {reason}"),
+            Err(panic) => format!("panic: {}", panic_text(panic.as_ref())),
+        };
+        if touched {
+            let partition = taken.partition.clone();
+            return Err(TaskError::Poison { partition, offset: record.offset, reason });
+        }
+        self.bad_record(&taken.partition, record, &reason)
+    }
+
+    fn bad_record(
+        &mut self,
+        at: &TopicPartition,
+        record: &RecordRef<'_>,
+        reason: &str,
+    ) -> Result<(), TaskError> {
+        tracing::debug!(partition = %at, offset = record.offset, reason, "bad record");
+        match self.settings.bad_records {
+            BadRecordPolicy::Fail => {
+                return Err(TaskError::BadRecord {
+                    partition: at.clone(),
+                    offset: record.offset,
+                    reason: reason.to_owned(),
+                });
+            }
+            BadRecordPolicy::Skip => self.counters.add(&at.topic, "bad record skipped"),
+            BadRecordPolicy::Dlq => {
+                self.counters.add(&at.topic, "bad record to dead letters");
+                self.outputs.dead_letter(DeadLetter { at, record, reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes the time, for the idle timeout. `now` is since any fixed moment.
+    pub(crate) fn tick(&mut self, now: Duration) {
+        self.inputs.tick(now);
+        for input in 0..self.entries.len() {
+            let idle = self.inputs.idle_for(input, now);
+            let timeout = self.settings.idle_timeout;
+            let is_idle = idle.zip(timeout).is_some_and(|(idle, timeout)| idle >= timeout);
+            self.clocks.set_idle(input, is_idle);
+        }
+    }
+
+    /// Whether a commit would have something to say.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.inputs.moved() || self.clocks.changed()
+    }
+
+    /// About how much memory its overlays and outputs take, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.stores.iter().map(Store::bytes).sum::<usize>() + self.outputs.bytes()
+    }
+
+    /// The largest timestamp read, if any.
+    pub(crate) fn clock(&self) -> Option<i64> {
+        self.clocks.largest()
+    }
+
+    /// Gives everything since the last commit to a new one. The stores begin a fresh overlay.
+    pub(crate) fn gather(
+        &mut self,
+        now: Duration,
+        globals: &[GlobalRows],
+    ) -> Result<TaskCommit, TaskError> {
+        self.advance(globals)?;
+        self.clocks.save(&mut self.stores[0]);
+        let control = self.clocks.control(&self.inputs);
+        self.outputs.control(self.id.partition, &control, now);
+        let mut appends = self.outputs.drain();
+        let names = self.plan.store_names(self.id.sub);
+        let mut changelogs = Vec::with_capacity(names.len());
+        for (store, name) in self.stores.iter_mut().zip(&names) {
+            let overlay = store.freeze();
+            let mut batch = BatchBuilder::new();
+            for (key, value) in overlay.iter() {
+                batch.push(0, Some(key), value, &[]);
+            }
+            changelogs.push((!batch.is_empty()).then_some(appends.len()));
+            if !batch.is_empty() {
+                let topic = self.plan.topology.names.changelog(name);
+                appends.push((TopicPartition::new(topic, self.id.partition), batch));
+            }
+        }
+        self.clocks.unchanged();
+        Ok(TaskCommit { appends, changelogs, offsets: self.inputs.positions() })
+    }
+
+    fn advance(&mut self, globals: &[GlobalRows]) -> Result<(), TaskError> {
+        let mut ctx = Context {
+            stores: &mut self.stores,
+            slots: &self.slots,
+            globals,
+            outputs: &mut self.outputs,
+            counters: &self.counters,
+            current: Current::none(),
+            closing: self.clocks.closing(),
+            touched: false,
+        };
+        for timed in &self.timed {
+            timed.borrow_mut().advance(&mut ctx).map_err(|fault| match fault {
+                Fault::State(error) => error,
+                Fault::BadRecord { node, reason } => {
+                    StateError::Failed { doing: "advance", path: node, reason }
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The log has accepted the last gathered commit: its changes go into `batch`.
+    pub(crate) fn committed(
+        &mut self,
+        changelogs: &[Option<usize>],
+        appended: &[Appended],
+        batch: &mut StateBatch,
+    ) {
+        for (store, place) in self.stores.iter_mut().zip(changelogs) {
+            store.applied(place.map(|place| appended[place].next), batch);
+        }
+    }
+}
+
+/// The name of a store in the state database: unique among applications and generations.
+pub(crate) fn state_name(plan: &Plan, store: &str) -> String {
+    plan.topology.names.changelog(store)
+}
+
+fn known_poison<'a>(poison: &'a Poison, at: &TopicPartition, offset: u64) -> Option<&'a str> {
+    let from = (at.clone(), offset, String::new());
+    let (found, place, reason) = poison.range(from..).next()?;
+    (found == at && *place == offset).then_some(reason.as_str())
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a text")
+}
+
+/// Where a record of a repartition topic comes from, by its header.
+fn origin_of(record: &RecordRef<'_>) -> Option<Origin> {
+    Origin::decode(record.headers.get(ORIGIN_HEADER)?, record.timestamp)
+}
+
+/// The key of a task's meta entries.
+fn meta_key(name: u8) -> [u8; 2] {
+    [kind::META, name]
+}

@@ -1,0 +1,253 @@
+//! What a task writes: batches by topic and partition, kept until the commit.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::TaskSettings;
+use super::context::{Current, Outgoing};
+use crate::format::control::{self, Control};
+use crate::format::{CONTROL_HEADER, EVENT_ID_HEADER, ORIGIN_HEADER};
+use crate::log::record::put_header;
+use crate::log::{BatchBuilder, RecordRef, TopicPartition, partition_for};
+use crate::topology::{Plan, SinkRef, Target, TaskId};
+
+/// All outputs of a task.
+pub(crate) struct Outputs {
+    /// By sink of the graph; `None` for sinks of other sub-topologies.
+    sinks: Vec<Option<SinkOutput>>,
+    dead_letters: BatchBuilder,
+    dead_letter_topic: Arc<str>,
+    record_bytes_max: usize,
+    progress_interval: Duration,
+    headers: Vec<u8>,
+    origin: Vec<u8>,
+}
+
+struct SinkOutput {
+    topic: Arc<str>,
+    batches: Vec<BatchBuilder>,
+    /// A view's task writes its own partition alone.
+    own: Option<u32>,
+    /// Whether control records follow the data.
+    controlled: bool,
+    carries_event_id: bool,
+    latest: Option<Latest>,
+    /// When each partition got its last control record, and which.
+    told: Vec<Option<(Duration, Control)>>,
+}
+
+/// Records of which only the last of each key is written, in the order of their last change.
+#[derive(Default)]
+struct Latest {
+    places: HashMap<Box<[u8]>, usize>,
+    records: Vec<Option<Kept>>,
+    bytes: usize,
+}
+
+struct Kept {
+    partition: u32,
+    timestamp: i64,
+    key: Box<[u8]>,
+    value: Option<Box<[u8]>>,
+    headers: Box<[u8]>,
+}
+
+/// A record that could not be handled.
+pub(crate) struct DeadLetter<'a> {
+    pub(crate) at: &'a TopicPartition,
+    pub(crate) record: &'a RecordRef<'a>,
+    pub(crate) reason: &'a str,
+}
+
+impl Outputs {
+    pub(crate) fn new(plan: &Plan, id: TaskId, settings: TaskSettings) -> Self {
+        let graph = &plan.topology.graph;
+        let sub = &plan.subs[id.sub];
+        let mut sinks: Vec<Option<SinkOutput>> = graph.sinks.iter().map(|_| None).collect();
+        for sink in &sub.sinks {
+            let spec = &graph.sinks[sink.0];
+            let partitions = plan.sink_partitions[sink.0] as usize;
+            let is_view = matches!(spec.target, Target::View(_));
+            let is_repartition = matches!(spec.target, Target::Repartition(_));
+            sinks[sink.0] = Some(SinkOutput {
+                topic: plan.topology.target(&spec.target).into(),
+                batches: vec![BatchBuilder::new(); partitions],
+                own: is_view.then_some(id.partition),
+                controlled: is_view || is_repartition,
+                carries_event_id: is_repartition,
+                latest: (spec.coalesce && settings.coalesce).then(Latest::default),
+                told: vec![None; partitions],
+            });
+        }
+        Self {
+            sinks,
+            dead_letters: BatchBuilder::new(),
+            dead_letter_topic: plan.topology.names.dead_letters().into(),
+            record_bytes_max: settings.record_bytes_max,
+            progress_interval: settings.progress_interval,
+            headers: Vec::new(),
+            origin: Vec::new(),
+        }
+    }
+
+    /// Writes `record`, made from `current`.
+    ///
+    /// # Errors
+    /// A text, if the record is too large.
+    pub(crate) fn send(
+        &mut self,
+        sink: SinkRef,
+        record: Outgoing<'_>,
+        current: &Current<'_>,
+    ) -> Result<(), String> {
+        let output = self.sinks[sink.0].as_mut().expect("a sink is in its own sub-topology");
+        let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+        if bytes > self.record_bytes_max {
+            let (topic, max) = (&output.topic, self.record_bytes_max);
+            return Err(format!("a record of {bytes} bytes is too large for {topic}: {max}"));
+        }
+        self.headers.clear();
+        if let Some(origin) = &current.origin {
+            self.origin.clear();
+            origin.encode(record.timestamp, &mut self.origin);
+            put_header(&mut self.headers, ORIGIN_HEADER, &self.origin);
+        }
+        if output.carries_event_id
+            && let Some(id) = current.headers.get(EVENT_ID_HEADER)
+        {
+            put_header(&mut self.headers, EVENT_ID_HEADER, id);
+        }
+        let partition = output.partition(record.key, current);
+        match (&mut output.latest, record.key) {
+            (Some(latest), Some(key)) => latest.put(partition, key, record, &self.headers),
+            _ => output.batches[partition as usize].push(
+                record.timestamp,
+                record.key,
+                record.value,
+                &self.headers,
+            ),
+        }
+        Ok(())
+    }
+
+    /// Sets a bad record aside: its own bytes, and headers that say what happened (KIP-1034).
+    pub(crate) fn dead_letter(&mut self, letter: DeadLetter<'_>) {
+        let DeadLetter { at, record, reason } = letter;
+        self.headers.clear();
+        self.headers.extend_from_slice(record.headers.as_bytes());
+        let (partition, offset) = (at.partition.to_string(), record.offset.to_string());
+        for (name, value) in [
+            ("__streams.errors.exception", "BadRecord"),
+            ("__streams.errors.message", reason),
+            ("__streams.errors.topic", &at.topic),
+            ("__streams.errors.partition", &partition),
+            ("__streams.errors.offset", &offset),
+        ] {
+            put_header(&mut self.headers, name, value.as_bytes());
+        }
+        self.dead_letters.push(record.timestamp, record.key, record.value, &self.headers);
+    }
+
+    /// Adds control records: to each partition that has data, and to each that has been told
+    /// something else, or nothing, for the progress interval.
+    pub(crate) fn control(&mut self, task: u32, control: &Control, now: Duration) {
+        if control.entries.is_empty() {
+            return;
+        }
+        let value = control.encode();
+        let key = control::key(task);
+        self.headers.clear();
+        put_header(&mut self.headers, CONTROL_HEADER, &[]);
+        for output in self.sinks.iter_mut().flatten().filter(|output| output.controlled) {
+            output.settle();
+            for (partition, batch) in output.batches.iter_mut().enumerate() {
+                if output.own.is_some_and(|own| own as usize != partition) {
+                    continue;
+                }
+                let due = match &output.told[partition] {
+                    None => true,
+                    Some((at, told)) => {
+                        told != control && now.saturating_sub(*at) >= self.progress_interval
+                    }
+                };
+                if due || !batch.is_empty() {
+                    batch.push(0, Some(&key), Some(&value), &self.headers);
+                    output.told[partition] = Some((now, control.clone()));
+                }
+            }
+        }
+    }
+
+    /// Takes everything written since the last time.
+    pub(crate) fn drain(&mut self) -> Vec<(TopicPartition, BatchBuilder)> {
+        let mut appends = Vec::new();
+        for output in self.sinks.iter_mut().flatten() {
+            output.settle();
+            for (partition, batch) in (0_u32..).zip(&mut output.batches) {
+                if !batch.is_empty() {
+                    let at = TopicPartition::new(Arc::clone(&output.topic), partition);
+                    appends.push((at, std::mem::take(batch)));
+                }
+            }
+        }
+        if !self.dead_letters.is_empty() {
+            let at = TopicPartition::new(Arc::clone(&self.dead_letter_topic), 0);
+            appends.push((at, std::mem::take(&mut self.dead_letters)));
+        }
+        appends
+    }
+
+    /// About how much is waiting, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let of_output = |output: &SinkOutput| {
+            output.batches.iter().map(BatchBuilder::bytes).sum::<usize>()
+                + output.latest.as_ref().map_or(0, |latest| latest.bytes)
+        };
+        self.sinks.iter().flatten().map(of_output).sum::<usize>() + self.dead_letters.bytes()
+    }
+}
+
+impl SinkOutput {
+    /// A view's own partition; else that of the key; without a key, that of the source record.
+    fn partition(&self, key: Option<&[u8]>, current: &Current<'_>) -> u32 {
+        let partitions = u32::try_from(self.batches.len()).expect("partitions are counted in u32");
+        match (self.own, key) {
+            (Some(own), _) => own,
+            (None, Some(key)) => partition_for(key, partitions),
+            (None, None) => current.origin.map_or(0, |origin| origin.partition % partitions),
+        }
+    }
+
+    /// Moves the latest records of all keys into the batches.
+    fn settle(&mut self) {
+        let Some(latest) = &mut self.latest else { return };
+        latest.places.clear();
+        latest.bytes = 0;
+        for kept in latest.records.drain(..).flatten() {
+            let batch = &mut self.batches[kept.partition as usize];
+            batch.push(kept.timestamp, Some(&kept.key), kept.value.as_deref(), &kept.headers);
+        }
+    }
+}
+
+impl Latest {
+    fn put(&mut self, partition: u32, key: &[u8], record: Outgoing<'_>, headers: &[u8]) {
+        let kept = Kept {
+            partition,
+            timestamp: record.timestamp,
+            key: key.into(),
+            value: record.value.map(Box::from),
+            headers: headers.into(),
+        };
+        self.bytes += kept.key.len() + record.value.map_or(0, <[u8]>::len) + 100;
+        let place = self.records.len();
+        match self.places.get_mut(key) {
+            Some(old) => self.records[std::mem::replace(old, place)] = None,
+            None => {
+                self.places.insert(key.into(), place);
+            }
+        }
+        self.records.push(Some(kept));
+    }
+}

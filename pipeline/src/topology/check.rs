@@ -1,0 +1,165 @@
+//! Checks a topology when it is built, and finds its sub-topologies.
+
+use super::graph::{Graph, Role, Target};
+
+/// A topology cannot work: which node, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TopologyError {
+    /// Two things of a kind have one name.
+    #[error("there are two {what}s called `{name}`: give one of them another name")]
+    NameTwice {
+        /// `store`, `view`, `repartition` or `topology`.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A name that no topic could have.
+    #[error("`{name}` cannot name a {what}: use 1 to 100 letters, digits, `.`, `_` and `-`")]
+    Name {
+        /// What it would name.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A join whose sides may lie in different partitions.
+    #[error(
+        "{node} needs its records where their keys are, but the key was changed before: put \
+         `.repartition(\"name\")` between"
+    )]
+    NotPartitioned {
+        /// The node.
+        node: String,
+    },
+    /// Streams or tables of two builders.
+    #[error("{node} puts together parts of two topologies: build both with one builder")]
+    TwoTopologies {
+        /// The node.
+        node: String,
+    },
+    /// A topic is a source twice in different sub-topologies or as different types.
+    #[error("topic `{topic}` is read twice: read it once and use the stream twice")]
+    SourceTwice {
+        /// The topic.
+        topic: String,
+    },
+    /// A topic that the topology itself reads is written by it.
+    #[error("topic `{topic}` is read and written by {node}: that would never end")]
+    Cycle {
+        /// The topic.
+        topic: String,
+        /// The sink.
+        node: String,
+    },
+    /// A window without length or with a negative grace.
+    #[error(
+        "a window has a size above 0 and a grace of 0 or more, not {size_ms} and {grace_ms} ms"
+    )]
+    Window {
+        /// The size, in milliseconds.
+        size_ms: i64,
+        /// The grace, in milliseconds.
+        grace_ms: i64,
+    },
+    /// A view whose fields cannot be.
+    #[error("view `{view}`: {reason}")]
+    View {
+        /// The view.
+        view: String,
+        /// The rule it breaks.
+        reason: String,
+    },
+    /// Nothing is read.
+    #[error("topology `{0}` reads nothing: begin with `stream`, `table` or `global_table`")]
+    Empty(String),
+}
+
+/// The first thing that is wrong, if any; and the sub-topologies.
+pub(crate) fn check(graph: &Graph) -> Result<Vec<Vec<usize>>, TopologyError> {
+    if let Some(error) = graph.errors.first() {
+        return Err(error.clone());
+    }
+    if graph.sources.is_empty() {
+        return Err(TopologyError::Empty(graph.name.clone()));
+    }
+    names_once(graph)?;
+    sources_once(graph)?;
+    no_cycles(graph)?;
+    Ok(sub_topologies(graph))
+}
+
+fn names_once(graph: &Graph) -> Result<(), TopologyError> {
+    let mut repartitions: Vec<&str> = Vec::new();
+    for sink in &graph.sinks {
+        if let Target::Repartition(name) = &sink.target {
+            if repartitions.contains(&name.as_str()) {
+                return Err(TopologyError::NameTwice { what: "repartition", name: name.clone() });
+            }
+            repartitions.push(name);
+        }
+    }
+    for (index, view) in graph.views.iter().enumerate() {
+        if graph.views[..index].iter().any(|other| other.name == view.name) {
+            return Err(TopologyError::NameTwice { what: "view", name: view.name.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn sources_once(graph: &Graph) -> Result<(), TopologyError> {
+    for (index, source) in graph.sources.iter().enumerate() {
+        let Some(topic) = source.topic.external() else { continue };
+        let twice = graph.sources[..index].iter().any(|other| other.topic == source.topic)
+            || graph.globals.iter().any(|global| global.topic == topic);
+        if twice {
+            return Err(TopologyError::SourceTwice { topic });
+        }
+    }
+    Ok(())
+}
+
+fn no_cycles(graph: &Graph) -> Result<(), TopologyError> {
+    for sink in &graph.sinks {
+        let Target::To(topic) = &sink.target else { continue };
+        if graph.sources.iter().any(|source| source.topic.external().as_ref() == Some(topic)) {
+            let node = graph.nodes[sink.node].name.clone();
+            return Err(TopologyError::Cycle { topic: topic.clone(), node });
+        }
+    }
+    Ok(())
+}
+
+/// Nodes that are linked, or share a store, are in one sub-topology; a repartition topic is
+/// between two. They are numbered by their first node.
+fn sub_topologies(graph: &Graph) -> Vec<Vec<usize>> {
+    let mut group: Vec<usize> = (0..graph.nodes.len()).collect();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        for parent in &node.parents {
+            unite(&mut group, *parent, index);
+        }
+        if let Role::Processor(stores) = &node.role {
+            for store in stores {
+                let other = (0..index).find(|other| graph.stores_of(*other).contains(store));
+                if let Some(other) = other {
+                    unite(&mut group, other, index);
+                }
+            }
+        }
+    }
+    let mut subs: Vec<(usize, Vec<usize>)> = Vec::new();
+    for (index, root) in group.iter().enumerate() {
+        match subs.iter_mut().find(|(found, _)| found == root) {
+            Some((_, nodes)) => nodes.push(index),
+            None => subs.push((*root, vec![index])),
+        }
+    }
+    subs.into_iter().map(|(_, nodes)| nodes).collect()
+}
+
+fn unite(group: &mut [usize], a: usize, b: usize) {
+    let (a, b) = (group[a], group[b]);
+    for root in group.iter_mut() {
+        if *root == b {
+            *root = a;
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The graph that the DSL draws: nodes, stores, sources and sinks, and what went wrong on the way.
+
+use std::sync::Arc;
+
+use stores::views::ViewSchema;
+
+use super::TopologyError;
+use crate::codec::CodecError;
+use crate::operator::{Assembly, Entry};
+
+/// A store, as its place in [`Graph::stores`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StoreRef(pub(crate) usize);
+
+/// A sink, as its place in [`Graph::sinks`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SinkRef(pub(crate) usize);
+
+/// Makes the reader of a source for a task.
+pub(crate) type EntryFactory = Arc<dyn Fn(&mut Assembly) -> Box<dyn Entry> + Send + Sync>;
+
+/// Says whether key and value of a global table's record can be read.
+pub(crate) type RecordCheck =
+    Arc<dyn Fn(Option<&[u8]>, Option<&[u8]>) -> Result<(), CodecError> + Send + Sync>;
+
+/// Everything that the DSL has been told.
+pub(crate) struct Graph {
+    pub(crate) name: String,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) stores: Vec<StoreSpec>,
+    pub(crate) sources: Vec<SourceSpec>,
+    pub(crate) sinks: Vec<SinkSpec>,
+    pub(crate) views: Vec<ViewSpec>,
+    pub(crate) globals: Vec<GlobalSpec>,
+    pub(crate) errors: Vec<TopologyError>,
+}
+
+/// One node.
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) parents: Vec<usize>,
+    /// What it does depends on which record arrived first.
+    pub(crate) arrival_order: bool,
+}
+
+/// What a node is.
+pub(crate) enum Role {
+    Source(usize),
+    Processor(Vec<StoreRef>),
+    Sink(SinkRef),
+}
+
+/// A store with a changelog.
+pub(crate) struct StoreSpec {
+    pub(crate) name: String,
+}
+
+/// A topic that is read.
+pub(crate) struct SourceSpec {
+    pub(crate) node: usize,
+    pub(crate) topic: TopicName,
+    pub(crate) entry: EntryFactory,
+}
+
+/// Whose topic it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TopicName {
+    External(String),
+    Repartition(String),
+}
+
+impl TopicName {
+    pub(crate) fn external(&self) -> Option<String> {
+        match self {
+            Self::External(topic) => Some(topic.clone()),
+            Self::Repartition(_) => None,
+        }
+    }
+}
+
+/// A topic that is written.
+pub(crate) struct SinkSpec {
+    pub(crate) node: usize,
+    pub(crate) target: Target,
+    /// Within a commit only the last record of a key is written.
+    pub(crate) coalesce: bool,
+}
+
+/// What a sink's topic is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    To(String),
+    Repartition(String),
+    View(String),
+    Alerts,
+}
+
+/// A view: its schema without what only the plan knows.
+pub(crate) struct ViewSpec {
+    pub(crate) name: String,
+    pub(crate) sink: SinkRef,
+    pub(crate) schema: ViewSchema,
+}
+
+/// A global table.
+pub(crate) struct GlobalSpec {
+    pub(crate) name: String,
+    pub(crate) topic: String,
+    pub(crate) check: RecordCheck,
+}
+
+impl Graph {
+    pub(crate) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            nodes: Vec::new(),
+            stores: Vec::new(),
+            sources: Vec::new(),
+            sinks: Vec::new(),
+            views: Vec::new(),
+            globals: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// Adds a node, named after its kind and number as Kafka Streams does.
+    pub(crate) fn add(&mut self, kind: &str, role: Role, parents: Vec<usize>) -> usize {
+        let number = self.nodes.len();
+        let name = format!("{kind}-{number:010}");
+        self.nodes.push(Node { name, role, parents, arrival_order: false });
+        number
+    }
+
+    /// Adds a store; its name is an error if another store has it.
+    pub(crate) fn add_store(&mut self, name: &str) -> StoreRef {
+        if self.stores.iter().any(|store| store.name == name) {
+            self.errors.push(TopologyError::NameTwice { what: "store", name: name.to_owned() });
+        }
+        self.check_name("store", name);
+        self.stores.push(StoreSpec { name: name.to_owned() });
+        StoreRef(self.stores.len() - 1)
+    }
+
+    /// Adds a sink and its node under `parent`.
+    pub(crate) fn add_sink(&mut self, parent: usize, target: Target, coalesce: bool) -> SinkRef {
+        let sink = SinkRef(self.sinks.len());
+        let node = self.add("KSTREAM-SINK", Role::Sink(sink), vec![parent]);
+        self.sinks.push(SinkSpec { node, target, coalesce });
+        sink
+    }
+
+    /// Notes an error if `name` cannot be part of a topic's name.
+    pub(crate) fn check_name(&mut self, what: &'static str, name: &str) {
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if name.is_empty() || name.len() > 100 || !name.chars().all(legal) {
+            self.errors.push(TopologyError::Name { what, name: name.to_owned() });
+        }
+    }
+
+    /// The stores that `node` uses.
+    pub(crate) fn stores_of(&self, node: usize) -> &[StoreRef] {
+        match &self.nodes[node].role {
+            Role::Processor(stores) => stores,
+            Role::Source(_) | Role::Sink(_) => &[],
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What workers count, for people and programs to look at.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+
+use crate::task::Counters;
+
+/// Counts of one topology's workers. All are totals since the process started, except where said.
+#[derive(Debug, Default)]
+pub struct WorkerStats {
+    /// What was dropped or set aside.
+    pub counters: Arc<Counters>,
+    processed: AtomicU64,
+    committed: AtomicU64,
+    restored: AtomicU64,
+    started_over: AtomicU64,
+    tasks: AtomicUsize,
+    clock: AtomicI64,
+}
+
+impl WorkerStats {
+    /// Records processed.
+    pub fn records(&self) -> u64 {
+        self.processed.load(Ordering::Relaxed)
+    }
+
+    /// Commits that the log has accepted.
+    pub fn commits(&self) -> u64 {
+        self.committed.load(Ordering::Relaxed)
+    }
+
+    /// Changelog records read to restore stores.
+    pub fn restored_records(&self) -> u64 {
+        self.restored.load(Ordering::Relaxed)
+    }
+
+    /// Times that a worker dropped its tasks and made them again.
+    pub fn restarts(&self) -> u64 {
+        self.started_over.load(Ordering::Relaxed)
+    }
+
+    /// Tasks running now.
+    pub fn running_tasks(&self) -> usize {
+        self.tasks.load(Ordering::Relaxed)
+    }
+
+    /// The largest event time read, milliseconds since 1970-01-01 UTC; `None` before the first.
+    pub fn clock_ms(&self) -> Option<i64> {
+        Some(self.clock.load(Ordering::Relaxed)).filter(|clock| *clock > 0)
+    }
+
+    pub(super) fn processed(&self, records: u64) {
+        self.processed.fetch_add(records, Ordering::Relaxed);
+    }
+
+    pub(super) fn committed(&self) {
+        self.committed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn restored(&self, records: u64) {
+        self.restored.fetch_add(records, Ordering::Relaxed);
+    }
+
+    pub(super) fn started_over(&self) {
+        self.started_over.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn tasks(&self, tasks: usize) {
+        self.tasks.store(tasks, Ordering::Relaxed);
+    }
+
+    pub(super) fn clock(&self, clock: Option<i64>) {
+        if let Some(clock) = clock {
+            self.clock.fetch_max(clock, Ordering::Relaxed);
+        }
+    }
+}
