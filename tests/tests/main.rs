@@ -3,4 +3,5 @@
 //! It is one binary, because each binary links RocksDB and tantivy: a new group of tests is a
 //! module here, not another file beside this one.
 
+mod log_contract;
 mod tidy;
