@@ -10,7 +10,7 @@ use pipeline::log::{
 };
 
 /// A promise by name, and what tries it.
-pub(super) type Check = (&'static str, fn(Bench));
+pub(super) type Check = (&'static str, fn(&Bench<'_>));
 
 /// One batch of so many bytes is more than any log under test takes.
 pub(super) const TOO_LARGE_BYTES: usize = 8 << 20;
@@ -19,7 +19,8 @@ pub(super) const WAIT: Duration = Duration::from_millis(50);
 const TRIES: usize = 1200;
 
 /// A log, and names for one check.
-pub(super) struct Bench {
+pub(super) struct Bench<'a> {
+    pub(super) make: &'a dyn Fn() -> Arc<dyn Log>,
     pub(super) log: Arc<dyn Log>,
     /// In front of every name, so that checks can share a broker.
     pub(super) prefix: String,
@@ -36,9 +37,9 @@ pub(super) struct Read {
     pub(super) headers: Vec<u8>,
 }
 
-impl Bench {
-    pub(super) fn new(log: Arc<dyn Log>, check: &str) -> Self {
-        Self { log, prefix: format!("{check}-{}", std::process::id()) }
+impl<'a> Bench<'a> {
+    pub(super) fn new(make: &'a dyn Fn() -> Arc<dyn Log>, check: &str) -> Self {
+        Self { make, log: make(), prefix: format!("{check}-{}", std::process::id()) }
     }
 
     /// A name of this check's own.

@@ -42,7 +42,7 @@ fn settle(one: &mut Joined, two: &mut Joined, all: &BTreeSet<TopicPartition>) {
     });
 }
 
-fn one_member_gets_everything(bench: Bench) {
+fn one_member_gets_everything(bench: &Bench<'_>) {
     let (x, y) = (bench.topic("x", 3), bench.topic("y", 2));
     let mut member = bench.join("a", &[&x, &y]);
     let all: BTreeSet<_> = partitions(&[&x], 3).union(&partitions(&[&y], 2)).cloned().collect();
@@ -55,7 +55,7 @@ fn one_member_gets_everything(bench: Bench) {
     assert_eq!(read, all);
 }
 
-fn two_members_share_co_partitioned_topics(bench: Bench) {
+fn two_members_share_co_partitioned_topics(bench: &Bench<'_>) {
     let (x, y) = (bench.topic("x", 4), bench.topic("y", 4));
     let all = partitions(&[&x, &y], 4);
     let mut one = bench.join("a", &[&x, &y]);
@@ -71,7 +71,7 @@ fn two_members_share_co_partitioned_topics(bench: Bench) {
     }
 }
 
-fn who_leaves_leaves_its_partitions(bench: Bench) {
+fn who_leaves_leaves_its_partitions(bench: &Bench<'_>) {
     let topic = bench.topic("topic", 4);
     let all = partitions(&[&topic], 4);
     let (mut one, mut two) = (bench.join("a", &[&topic]), bench.join("b", &[&topic]));
@@ -80,7 +80,7 @@ fn who_leaves_leaves_its_partitions(bench: Bench) {
     two.until("the other's partitions", |member| member.owned == all);
 }
 
-fn a_newer_member_fences_the_older(bench: Bench) {
+fn a_newer_member_fences_the_older(bench: &Bench<'_>) {
     let topic = bench.topic("topic", 2);
     let all = partitions(&[&topic], 2);
     let at = TopicPartition::new(topic.as_str(), 0);
@@ -99,7 +99,7 @@ fn a_newer_member_fences_the_older(bench: Bench) {
     newer.until("its record", |member| member.texts() == ["newer"]);
 }
 
-fn partitions_never_started_are_lost_too(bench: Bench) {
+fn partitions_never_started_are_lost_too(bench: &Bench<'_>) {
     let topic = bench.topic("topic", 2);
     let mut older = bench.join("a", &[&topic]);
     let assigned = until("an assignment", || {
@@ -115,7 +115,7 @@ fn partitions_never_started_are_lost_too(bench: Bench) {
     assert_eq!(older.lost, Some(assigned.into_iter().collect()));
 }
 
-fn offsets_of_anothers_partition_are_fenced(bench: Bench) {
+fn offsets_of_anothers_partition_are_fenced(bench: &Bench<'_>) {
     let topic = bench.topic("topic", 2);
     let all = partitions(&[&topic], 2);
     let (mut one, mut two) = (bench.join("a", &[&topic]), bench.join("b", &[&topic]));
@@ -131,7 +131,7 @@ fn offsets_of_anothers_partition_are_fenced(bench: Bench) {
     assert_eq!(bench.committed("group", &theirs).map(|p| p.offset), Some(next.offset));
 }
 
-fn a_revoked_partition_can_still_be_committed(bench: Bench) {
+fn a_revoked_partition_can_still_be_committed(bench: &Bench<'_>) {
     let topic = bench.topic("topic", 2);
     let all = partitions(&[&topic], 2);
     let mut one = bench.join("a", &[&topic]);
@@ -144,7 +144,7 @@ fn a_revoked_partition_can_still_be_committed(bench: Bench) {
     assert_eq!(bench.committed("group", &revoked).map(|p| p.offset), Some(next.offset));
 }
 
-fn records_and_offsets_are_one_commit(bench: Bench) {
+fn records_and_offsets_are_one_commit(bench: &Bench<'_>) {
     let (input, output) = (bench.topic("input", 1), bench.topic("output", 1));
     let (input, output) = (TopicPartition::new(input, 0), TopicPartition::new(output, 0));
     let next = bench.append_each(&input, &["in"])[0].next;
@@ -161,7 +161,7 @@ fn records_and_offsets_are_one_commit(bench: Bench) {
     assert_eq!(bench.values(&output, 0, 1), ["out"]);
 }
 
-fn groups_do_not_share_offsets(bench: Bench) {
+fn groups_do_not_share_offsets(bench: &Bench<'_>) {
     let at = bench.partition();
     let next = bench.append_each(&at, &["a"])[0].next;
     let mut member = bench.join("a", &[&at.topic]);
@@ -174,7 +174,7 @@ fn groups_do_not_share_offsets(bench: Bench) {
     assert_eq!(bench.committed("other-group", &at), None);
 }
 
-fn a_member_starts_where_it_says(bench: Bench) {
+fn a_member_starts_where_it_says(bench: &Bench<'_>) {
     let at = bench.partition();
     committed(bench.writer("writer").as_mut(), appends(&at, &["a", "b", "c"]));
     let offset = bench.read(&at, 0, 3)[1].offset;
@@ -185,7 +185,7 @@ fn a_member_starts_where_it_says(bench: Bench) {
     member.until("the records again", |member| member.texts() == ["b", "c"]);
 }
 
-fn pausing_holds_records_back(bench: Bench) {
+fn pausing_holds_records_back(bench: &Bench<'_>) {
     let topic = bench.topic("topic", 2);
     let at = |partition| TopicPartition::new(topic.as_str(), partition);
     let mut member = bench.join("a", &[&topic]);
@@ -203,7 +203,7 @@ fn pausing_holds_records_back(bench: Bench) {
     assert_eq!(member.texts(), ["goes through", "held", "back"]);
 }
 
-fn reconnecting_keeps_members_and_offsets(bench: Bench) {
+fn reconnecting_keeps_members_and_offsets(bench: &Bench<'_>) {
     let at = bench.partition();
     let next = bench.append_each(&at, &["a"])[0].next;
     let mut member = bench.join("a", &[&at.topic]);

@@ -20,7 +20,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("reconnecting_keeps_records", reconnecting_keeps_records),
 ];
 
-fn reading_starts_in_the_middle_of_a_batch(bench: Bench) {
+fn reading_starts_in_the_middle_of_a_batch(bench: &Bench<'_>) {
     let at = bench.partition();
     let mut writer = bench.writer("writer");
     committed(writer.as_mut(), appends(&at, &["a", "b", "c", "d"]));
@@ -29,7 +29,7 @@ fn reading_starts_in_the_middle_of_a_batch(bench: Bench) {
     assert_eq!(bench.values(&at, offset, 3), ["c", "d", "e"]);
 }
 
-fn a_reader_waits_and_wakes(bench: Bench) {
+fn a_reader_waits_and_wakes(bench: &Bench<'_>) {
     let at = bench.partition();
     let mut reader = bench.reader(&at, 0);
     let mut writer = bench.writer("writer");
@@ -43,7 +43,7 @@ fn a_reader_waits_and_wakes(bench: Bench) {
     });
 }
 
-fn a_reader_at_the_end_has_nothing_to_read(bench: Bench) {
+fn a_reader_at_the_end_has_nothing_to_read(bench: &Bench<'_>) {
     let at = bench.partition();
     bench.append_each(&at, &["a"]);
     let mut reader = bench.reader(&at, bench.log.range(&at).unwrap().end.offset);
@@ -56,7 +56,7 @@ fn a_reader_at_the_end_has_nothing_to_read(bench: Bench) {
     assert_eq!(fetched.cursor().peek(&fetched.batch), fetched.records().next());
 }
 
-fn a_reader_moves_and_stops(bench: Bench) {
+fn a_reader_moves_and_stops(bench: &Bench<'_>) {
     let at = bench.partition();
     bench.append_each(&at, &["a", "b"]);
     let mut reader = bench.reader(&at, 0);
@@ -75,7 +75,7 @@ fn a_reader_moves_and_stops(bench: Bench) {
     assert!(reader.poll(WAIT).unwrap().is_empty());
 }
 
-fn a_reader_serves_all_its_partitions(bench: Bench) {
+fn a_reader_serves_all_its_partitions(bench: &Bench<'_>) {
     let topic = bench.topic("topic", 4);
     let all: Vec<_> = (0..4).map(|p| TopicPartition::new(topic.as_str(), p)).collect();
     let mut reader = bench.log.reader().unwrap();
@@ -92,7 +92,7 @@ fn a_reader_serves_all_its_partitions(bench: Bench) {
     });
 }
 
-fn a_range_begins_and_ends_where_records_do(bench: Bench) {
+fn a_range_begins_and_ends_where_records_do(bench: &Bench<'_>) {
     let at = bench.partition();
     let empty = bench.log.range(&at).unwrap();
     assert_eq!((empty.start, empty.end.offset), (0, 0));
@@ -103,7 +103,7 @@ fn a_range_begins_and_ends_where_records_do(bench: Bench) {
     assert_eq!(range.end.epoch, appended[1].next.epoch);
 }
 
-fn what_a_commit_answers_is_valid(bench: Bench) {
+fn what_a_commit_answers_is_valid(bench: &Bench<'_>) {
     let at = bench.partition();
     assert_eq!(bench.log.validate(&at, Position::default()).unwrap(), Validity::Valid);
     for appended in bench.append_each(&at, &["a", "b"]) {
@@ -113,7 +113,7 @@ fn what_a_commit_answers_is_valid(bench: Bench) {
     assert_eq!(bench.log.validate(&at, end).unwrap(), Validity::Valid);
 }
 
-fn a_position_beyond_the_end_is_truncated(bench: Bench) {
+fn a_position_beyond_the_end_is_truncated(bench: &Bench<'_>) {
     let at = bench.partition();
     bench.append_each(&at, &["a"]);
     let mut beyond = bench.log.range(&at).unwrap().end;
@@ -122,7 +122,7 @@ fn a_position_beyond_the_end_is_truncated(bench: Bench) {
     assert!(matches!(validity, Validity::Truncated { .. }), "{validity:?}");
 }
 
-fn purged_records_are_gone(bench: Bench) {
+fn purged_records_are_gone(bench: &Bench<'_>) {
     let at = bench.partition();
     let appended = bench.append_each(&at, &["a", "b", "c"]);
     let kept = appended[1].next;
@@ -140,7 +140,7 @@ fn purged_records_are_gone(bench: Bench) {
     assert_eq!(bench.log.range(&at).unwrap().start, start, "nothing comes back");
 }
 
-fn a_partition_purged_to_its_end_goes_on(bench: Bench) {
+fn a_partition_purged_to_its_end_goes_on(bench: &Bench<'_>) {
     let at = bench.partition();
     bench.append_each(&at, &["a", "b"]);
     let end = bench.log.range(&at).unwrap().end.offset;
@@ -152,7 +152,7 @@ fn a_partition_purged_to_its_end_goes_on(bench: Bench) {
     assert_eq!(bench.values(&at, end, 1), ["c"]);
 }
 
-fn reconnecting_keeps_records(bench: Bench) {
+fn reconnecting_keeps_records(bench: &Bench<'_>) {
     let at = bench.partition();
     let before = bench.append_each(&at, &["a"])[0];
     let mut reader = bench.reader(&at, 0);

@@ -13,7 +13,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("what_does_not_exist_is_told", what_does_not_exist_is_told),
 ];
 
-fn a_created_topic_is_listed(bench: Bench) {
+fn a_created_topic_is_listed(bench: &Bench<'_>) {
     let plain = spec(&bench.name("plain"), 3);
     let bounded = TopicSpec {
         name: bench.name("bounded"),
@@ -29,21 +29,21 @@ fn a_created_topic_is_listed(bench: Bench) {
     }
 }
 
-fn creating_a_topic_again_changes_nothing(bench: Bench) {
+fn creating_a_topic_again_changes_nothing(bench: &Bench<'_>) {
     let at = bench.partition();
     bench.append_each(&at, &["kept"]);
     bench.log.create_topic(&spec(&at.topic, 1)).unwrap();
     assert_eq!(bench.values(&at, 0, 1), ["kept"]);
 }
 
-fn retention_bounds_are_set_anew(bench: Bench) {
+fn retention_bounds_are_set_anew(bench: &Bench<'_>) {
     let mut topic = spec(&bench.topic("topic", 1), 1);
     topic.cleanup = Cleanup::Delete { retention_ms: Some(3_600_000), retention_bytes: None };
     bench.log.create_topic(&topic).unwrap();
     assert_eq!(bench.log.topics().unwrap()[&topic.name], topic);
 }
 
-fn a_topic_that_differs_is_told(bench: Bench) {
+fn a_topic_that_differs_is_told(bench: &Bench<'_>) {
     let topic = spec(&bench.topic("topic", 2), 2);
     let wider = TopicSpec { partitions: 3, ..topic.clone() };
     let compacted = TopicSpec { cleanup: Cleanup::Compact, ..topic.clone() };
@@ -54,7 +54,7 @@ fn a_topic_that_differs_is_told(bench: Bench) {
     assert_eq!(bench.log.topics().unwrap()[&topic.name], topic);
 }
 
-fn names_that_cannot_be_are_refused(bench: Bench) {
+fn names_that_cannot_be_are_refused(bench: &Bench<'_>) {
     let long = "x".repeat(250);
     for name in ["", ".", "..", "a b", "a/b", "a\0b", "ä", &long] {
         let error = bench.log.create_topic(&spec(name, 1)).unwrap_err();
@@ -64,7 +64,7 @@ fn names_that_cannot_be_are_refused(bench: Bench) {
     assert!(matches!(error, LogError::InvalidTopic { .. }), "{error}");
 }
 
-fn what_does_not_exist_is_told(bench: Bench) {
+fn what_does_not_exist_is_told(bench: &Bench<'_>) {
     let no_topic = TopicPartition::new(bench.name("nowhere"), 0);
     let no_partition = TopicPartition::new(bench.topic("topic", 2), 2);
     let mut reader = bench.log.reader().unwrap();

@@ -7,6 +7,9 @@ use pipeline::log::{BatchBuilder, Commit, CommitHandle, Outcome, TopicPartition}
 
 use super::bench::{Bench, Check, TOO_LARGE_BYTES, appends, batch, committed};
 
+/// Timestamp, key, value, headers.
+type Parts<'a> = (i64, Option<&'a [u8]>, Option<&'a [u8]>, &'a [u8]);
+
 pub(super) const CHECKS: &[Check] = &[
     ("records_read_back_in_order", records_read_back_in_order),
     ("every_part_of_a_record_reads_back", every_part_of_a_record_reads_back),
@@ -22,7 +25,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("a_log_that_goes_away_leaves_no_handle_open", a_log_that_goes_away_leaves_no_handle_open),
 ];
 
-fn records_read_back_in_order(bench: Bench) {
+fn records_read_back_in_order(bench: &Bench<'_>) {
     let at = bench.partition();
     let mut writer = bench.writer("writer");
     let first = committed(writer.as_mut(), appends(&at, &["a", "b"]))[0];
@@ -35,13 +38,13 @@ fn records_read_back_in_order(bench: Bench) {
     assert_eq!(bench.values(&at, 0, 3), ["a", "b", "c"]);
 }
 
-fn every_part_of_a_record_reads_back(bench: Bench) {
+fn every_part_of_a_record_reads_back(bench: &Bench<'_>) {
     let at = bench.partition();
     let mut headers = Vec::new();
     put_header(&mut headers, "one", b"1");
     put_header(&mut headers, "empty", b"");
     let long = vec![0xff_u8; 100_000];
-    let parts: [(i64, Option<&[u8]>, Option<&[u8]>, &[u8]); 5] = [
+    let parts: [Parts<'_>; 5] = [
         (1_700_000_000_000, Some(b"k"), Some(b"v"), &headers),
         (1_600_000_000_000, None, Some(b"no key"), &[]),
         (1_700_000_000_001, Some(b"tombstone"), None, &[]),
@@ -61,7 +64,7 @@ fn every_part_of_a_record_reads_back(bench: Bench) {
     }
 }
 
-fn a_commit_spans_partitions(bench: Bench) {
+fn a_commit_spans_partitions(bench: &Bench<'_>) {
     let (x, y) = (bench.topic("x", 2), bench.topic("y", 1));
     let places = [("x", &x, 0), ("x", &x, 1), ("y", &y, 0)];
     let mut commit = Commit::default();
@@ -76,7 +79,7 @@ fn a_commit_spans_partitions(bench: Bench) {
     }
 }
 
-fn commits_of_a_writer_keep_their_order(bench: Bench) {
+fn commits_of_a_writer_keep_their_order(bench: &Bench<'_>) {
     let at = bench.partition();
     let mut writer = bench.writer("writer");
     let values: Vec<String> = (0..100).map(|number| number.to_string()).collect();
@@ -88,7 +91,7 @@ fn commits_of_a_writer_keep_their_order(bench: Bench) {
     assert_eq!(bench.values(&at, 0, 100), values);
 }
 
-fn every_append_has_its_entry(bench: Bench) {
+fn every_append_has_its_entry(bench: &Bench<'_>) {
     let topic = bench.topic("topic", 3);
     let at = |partition| TopicPartition::new(topic.as_str(), partition);
     let mut writer = bench.writer("writer");
@@ -102,7 +105,7 @@ fn every_append_has_its_entry(bench: Bench) {
     assert_eq!(bench.values(&at(2), 0, 2), ["b", "c"]);
 }
 
-fn an_unknown_topic_aborts_the_whole_commit(bench: Bench) {
+fn an_unknown_topic_aborts_the_whole_commit(bench: &Bench<'_>) {
     let at = bench.partition();
     let mut writer = bench.writer("writer");
     let mut commit = appends(&at, &["never seen"]);
@@ -113,7 +116,7 @@ fn an_unknown_topic_aborts_the_whole_commit(bench: Bench) {
     assert_eq!(bench.values(&at, 0, 1), ["the first one"]);
 }
 
-fn a_batch_too_large_aborts_the_whole_commit(bench: Bench) {
+fn a_batch_too_large_aborts_the_whole_commit(bench: &Bench<'_>) {
     let topic = bench.topic("topic", 2);
     let at = |partition| TopicPartition::new(topic.as_str(), partition);
     let mut writer = bench.writer("writer");
@@ -127,7 +130,7 @@ fn a_batch_too_large_aborts_the_whole_commit(bench: Bench) {
     assert_eq!(bench.values(&at(0), 0, 1), ["the first one"]);
 }
 
-fn a_newer_writer_fences_the_older(bench: Bench) {
+fn a_newer_writer_fences_the_older(bench: &Bench<'_>) {
     let at = bench.partition();
     let mut older = bench.writer("writer");
     committed(older.as_mut(), appends(&at, &["older"]));
@@ -140,7 +143,7 @@ fn a_newer_writer_fences_the_older(bench: Bench) {
     assert_eq!(bench.values(&at, 0, 2), ["older", "newer"]);
 }
 
-fn writers_of_two_names_do_not_fence(bench: Bench) {
+fn writers_of_two_names_do_not_fence(bench: &Bench<'_>) {
     let at = bench.partition();
     let (mut one, mut two) = (bench.writer("one"), bench.writer("two"));
     committed(one.as_mut(), appends(&at, &["a"]));
@@ -149,14 +152,14 @@ fn writers_of_two_names_do_not_fence(bench: Bench) {
     assert_eq!(bench.values(&at, 0, 3), ["a", "b", "c"]);
 }
 
-fn a_handle_can_be_awaited(bench: Bench) {
+fn a_handle_can_be_awaited(bench: &Bench<'_>) {
     let at = bench.partition();
     let handle = bench.writer("writer").commit(appends(&at, &["a"]));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     assert!(matches!(runtime.block_on(handle), Outcome::Committed { .. }));
 }
 
-fn a_handle_without_its_log_is_unknown(_: Bench) {
+fn a_handle_without_its_log_is_unknown(_: &Bench<'_>) {
     let (sender, mut handle) = CommitHandle::new();
     assert_eq!(handle.try_outcome(), None);
     drop(sender);
@@ -166,12 +169,13 @@ fn a_handle_without_its_log_is_unknown(_: Bench) {
     assert!(matches!(handle.wait(), Outcome::Unknown(_)));
 }
 
-fn a_log_that_goes_away_leaves_no_handle_open(bench: Bench) {
-    let at = bench.partition();
-    let mut writer = bench.writer("writer");
+fn a_log_that_goes_away_leaves_no_handle_open(bench: &Bench<'_>) {
+    let lone = Bench::new(bench.make, "lone");
+    let at = lone.partition();
+    let mut writer = lone.writer("writer");
     let handles: Vec<_> = (0..20).map(|_| writer.commit(appends(&at, &["a"]))).collect();
-    let log = Arc::downgrade(&bench.log);
-    drop(bench);
+    let log = Arc::downgrade(&lone.log);
+    drop(lone);
     assert!(log.upgrade().is_none(), "nobody else keeps the log open");
     let late = writer.commit(appends(&at, &["a"]));
     for handle in handles.into_iter().chain([late]) {

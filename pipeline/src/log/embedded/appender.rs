@@ -41,7 +41,7 @@ impl Queue {
     }
 
     /// Takes those that wait, blocking for the first; `None` once closed and empty.
-    fn take(&self) -> Option<Vec<Request>> {
+    pub(super) fn take(&self) -> Option<Vec<Request>> {
         let state = self.lock();
         let idle = |state: &mut State| state.requests.is_empty() && !state.closed;
         let mut state =

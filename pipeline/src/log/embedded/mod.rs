@@ -311,3 +311,6 @@ impl Log for EmbeddedLog {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
