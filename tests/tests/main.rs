@@ -3,5 +3,7 @@
 //! It is one binary, because each binary links RocksDB and tantivy: a new group of tests is a
 //! module here, not another file beside this one.
 
+mod cases;
 mod log_contract;
+mod schedules;
 mod tidy;

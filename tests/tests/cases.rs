@@ -1,0 +1,204 @@
+//! Kafka Streams' own answers, record by record: key, window, value, timestamp, and the input
+//! record that caused it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pipeline::codec::{Serde, bytes, int64, nullable, utf8};
+use pipeline::driver::{Script, TopologyDriver, check_four_ways};
+use pipeline::{Consumed, Key, Stream, TimeWindows, Topology, TopologyBuilder, Windowed};
+use serde::Deserialize;
+
+type Text = Option<String>;
+
+#[derive(Deserialize)]
+struct Input {
+    topic: String,
+    key: Text,
+    value: Text,
+    timestamp: i64,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+struct Output {
+    key: Text,
+    value: serde_json::Value,
+    timestamp: i64,
+    window_start: Option<i64>,
+    window_end: Option<i64>,
+    line: usize,
+}
+
+#[derive(Deserialize)]
+struct Params {
+    #[serde(default)]
+    size: u64,
+    #[serde(default)]
+    grace: u64,
+}
+
+/// How keys and values of a case's output topic are read.
+struct Case {
+    name: &'static str,
+    build: fn(&Params) -> Topology,
+    windowed: bool,
+    number: bool,
+}
+
+fn texts(builder: &TopologyBuilder, topic: &str) -> Stream<Text, Text> {
+    builder.stream_with(topic, Consumed::with(nullable(utf8())))
+}
+
+/// Without the records whose value is null, as Kafka Streams leaves them out of reductions.
+fn present(builder: &TopologyBuilder, topic: &str) -> Stream<Text, String> {
+    texts(builder, topic).flat_map_values(|_, value| value)
+}
+
+fn tumbling_count(params: &Params) -> Topology {
+    let builder = TopologyBuilder::new("case");
+    let (size, grace) = (Duration::from_millis(params.size), Duration::from_millis(params.grace));
+    texts(&builder, "in")
+        .group_by_key()
+        .windowed_by(TimeWindows::of_size_and_grace(size, grace))
+        .count("counts")
+        .to_with("out", int64());
+    builder.build().unwrap()
+}
+
+fn aggregate_sum(_: &Params) -> Topology {
+    let builder = TopologyBuilder::new("case");
+    present(&builder, "in")
+        .group_by_key()
+        .aggregate_with("sums", int64(), || 0, |_, value, sum| sum + value.parse::<i64>().unwrap())
+        .to_with("out", int64());
+    builder.build().unwrap()
+}
+
+fn reduce_latest(_: &Params) -> Topology {
+    let builder = TopologyBuilder::new("case");
+    present(&builder, "in")
+        .group_by_key()
+        .reduce("latest", |_, new| new.clone())
+        .to_with("out", utf8());
+    builder.build().unwrap()
+}
+
+fn to_table(_: &Params) -> Topology {
+    let builder = TopologyBuilder::new("case");
+    texts(&builder, "in").materialize("table").to_with("out", utf8());
+    builder.build().unwrap()
+}
+
+fn stream_table_inner(_: &Params) -> Topology {
+    let builder = TopologyBuilder::new("case");
+    let right = texts(&builder, "right").materialize("right");
+    present(&builder, "left")
+        .join(&right, |_, left, right| format!("{left},{right}"))
+        .to_with("out", utf8());
+    builder.build().unwrap()
+}
+
+fn stream_table_left(_: &Params) -> Topology {
+    let builder = TopologyBuilder::new("case");
+    let right = texts(&builder, "right").materialize("right");
+    present(&builder, "left")
+        .left_join(&right, |_, left, right| {
+            format!("{left},{}", right.map_or("null", String::as_str))
+        })
+        .to_with("out", utf8());
+    builder.build().unwrap()
+}
+
+const CASES: &[Case] = &[
+    Case { name: "tumbling-count", build: tumbling_count, windowed: true, number: true },
+    Case { name: "aggregate-sum", build: aggregate_sum, windowed: false, number: true },
+    Case { name: "reduce-latest", build: reduce_latest, windowed: false, number: false },
+    Case { name: "to-table", build: to_table, windowed: false, number: false },
+    Case { name: "stream-table-inner", build: stream_table_inner, windowed: false, number: false },
+    Case { name: "stream-table-left", build: stream_table_left, windowed: false, number: false },
+];
+
+fn folder(case: &Case) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("cases").join(case.name)
+}
+
+fn lines<T: for<'de> Deserialize<'de>>(path: &Path) -> Vec<T> {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn params(case: &Case) -> Params {
+    let text = std::fs::read_to_string(folder(case).join("1.params.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn value(case: &Case, bytes: Option<&[u8]>) -> serde_json::Value {
+    match bytes {
+        None => serde_json::Value::Null,
+        Some(bytes) if case.number => decode(&int64(), bytes).into(),
+        Some(bytes) => decode(&utf8(), bytes).into(),
+    }
+}
+
+fn decode<T>(codec: &Serde<T>, bytes: &[u8]) -> T {
+    codec.decode(Some(bytes)).unwrap()
+}
+
+/// The records that `driver` has written so far, each with `line`.
+fn outputs(case: &Case, driver: &TopologyDriver, line: usize) -> Vec<Output> {
+    let read = driver.read_with::<Option<Vec<u8>>, Vec<u8>>("out", &bytes());
+    let output = |record: pipeline::driver::OutputRecord<Option<Vec<u8>>, Vec<u8>>| {
+        let key = record.key.as_deref();
+        let (key, window) = if case.windowed {
+            let key = Windowed::<String>::decode(key).unwrap();
+            (Some(key.key), Some(key.window))
+        } else {
+            (Text::decode(key).unwrap(), None)
+        };
+        Output {
+            key,
+            value: value(case, record.value.as_deref()),
+            timestamp: record.timestamp,
+            window_start: window.map(|window| window.start),
+            window_end: window.map(|window| window.end),
+            line,
+        }
+    };
+    read.into_iter().map(output).collect()
+}
+
+#[test]
+fn every_record_is_kafka_streams() {
+    for case in CASES {
+        let mut driver = TopologyDriver::new((case.build)(&params(case)));
+        let mut answered: Vec<Output> = Vec::new();
+        for (line, input) in lines::<Input>(&folder(case).join("1.in.jsonl")).iter().enumerate() {
+            let (key, value) = (input.key.as_deref(), input.value.as_deref());
+            driver.pipe_bytes(
+                &input.topic,
+                key.map(str::as_bytes),
+                value.map(str::as_bytes),
+                input.timestamp,
+            );
+            let all = outputs(case, &driver, line + 1);
+            answered.extend(all.into_iter().skip(answered.len()));
+        }
+        let expected: Vec<Output> = lines(&folder(case).join("1.out.jsonl"));
+        assert!(!expected.is_empty());
+        for (ours, kafkas) in answered.iter().zip(&expected) {
+            assert_eq!(ours, kafkas, "{}", case.name);
+        }
+        assert_eq!(answered.len(), expected.len(), "{}", case.name);
+    }
+}
+
+#[test]
+fn every_case_is_the_same_in_four_ways() {
+    for case in CASES {
+        let inputs: Vec<Input> = lines(&folder(case).join("1.in.jsonl"));
+        let script: Script =
+            inputs.into_iter().map(|i| (i.topic, i.key, i.value, i.timestamp)).collect();
+        let params = params(case);
+        check_four_ways(&|| (case.build)(&params), &script, &["out"]);
+    }
+}
