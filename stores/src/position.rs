@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 /// It is valid as long as `offset` is at or below the end of `epoch` in that partition, which is
 /// the start of the partition's next epoch. A position that is not valid points at records that
 /// the log has lost since: whoever holds it is rebuilt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub struct Position {
     /// The offset of the next record to read.
     pub offset: u64,

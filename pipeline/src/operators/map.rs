@@ -1,10 +1,10 @@
-//! `map`, `map_values`, `flat_map`, `flat_map_values` and `select_key` on streams.
+//! `map`, `map_values`, `flat_map`, `flat_map_values`, `select_key` and `refine_key` on streams.
 
 use std::sync::Arc;
 
 use crate::dsl::Stream;
 use crate::operator::{Fault, Next, Operator};
-use crate::record::Record;
+use crate::record::{Record, RecordInfo};
 use crate::task::Context;
 
 /// Makes of each record any number of records.
@@ -70,6 +70,25 @@ where
     }
 }
 
+/// Replaces each value, knowing what else is known of its record; the key stays.
+struct MapValuesWithInfo<K, V2, F> {
+    map: Arc<F>,
+    next: Next<K, V2>,
+}
+
+impl<K, V, V2, F> Operator<K, V> for MapValuesWithInfo<K, V2, F>
+where
+    K: Clone,
+    V2: Clone,
+    F: Fn(&K, V, RecordInfo<'_>) -> V2,
+{
+    fn process(&mut self, record: Record<K, V>, ctx: &mut Context<'_>) -> Result<(), Fault> {
+        let Record { key, value, timestamp } = record;
+        let value = (self.map)(&key, value, RecordInfo::new(timestamp, ctx));
+        self.next.forward(Record { key, value, timestamp }, ctx)
+    }
+}
+
 impl<K: Clone + 'static, V: Clone + 'static> Stream<K, V> {
     /// Makes a new key and value of each record. Grouping after it repartitions.
     pub fn map<K2: Clone + 'static, V2: Clone + 'static>(
@@ -88,6 +107,18 @@ impl<K: Clone + 'static, V: Clone + 'static> Stream<K, V> {
     ) -> Stream<K, V2> {
         let map = Arc::new(map);
         self.then("KSTREAM-MAPVALUES", move |next| MapValues { map: Arc::clone(&map), next })
+    }
+
+    /// Makes a new value of each record; `map` is also told the record's time and event id.
+    pub fn map_values_with_info<V2: Clone + 'static>(
+        &self,
+        map: impl Fn(&K, V, RecordInfo<'_>) -> V2 + Send + Sync + 'static,
+    ) -> Stream<K, V2> {
+        let map = Arc::new(map);
+        self.then("KSTREAM-MAPVALUES", move |next| MapValuesWithInfo {
+            map: Arc::clone(&map),
+            next,
+        })
     }
 
     /// Makes any number of records of each. Grouping after it repartitions.
@@ -123,5 +154,20 @@ impl<K: Clone + 'static, V: Clone + 'static> Stream<K, V> {
         });
         self.then("KSTREAM-KEY-SELECT", move |next| FlatMap { map: Arc::clone(&map), next })
             .with_rekeyed(true)
+    }
+
+    /// Gives each record a more detailed key: one from which the old key can be told, as
+    /// (host, address) tells the host. Then all records of a new key lie in one partition already,
+    /// and grouping after it does **not** repartition. That is the caller's promise: under a key
+    /// that says less than the old one, each partition would have a result of its own.
+    pub fn refine_key<K2: Clone + 'static>(
+        &self,
+        refine: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
+    ) -> Stream<K2, V> {
+        let map = Arc::new(move |key, value| {
+            let refined = refine(&key, &value);
+            Some((refined, value))
+        });
+        self.then("KSTREAM-KEY-REFINE", move |next| FlatMap { map: Arc::clone(&map), next })
     }
 }

@@ -1,6 +1,6 @@
 //! What an operator can reach while it handles a record.
 
-use stores::state::{StateError, Store};
+use stores::state::{Entry, StateError, Store};
 
 use super::counters::Counters;
 use super::outputs::Outputs;
@@ -129,7 +129,7 @@ impl Context<'_> {
         store: StoreRef,
         range: (&[u8], &[u8]),
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+    ) -> Result<Vec<Entry>, StateError> {
         self.stores[self.slot(store)].scan(range, limit)
     }
 

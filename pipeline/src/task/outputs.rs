@@ -54,6 +54,7 @@ struct Kept {
 }
 
 /// A record that could not be handled.
+#[derive(Clone, Copy)]
 pub(crate) struct DeadLetter<'a> {
     pub(crate) at: &'a TopicPartition,
     pub(crate) record: &'a RecordRef<'a>,

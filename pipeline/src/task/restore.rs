@@ -11,6 +11,9 @@ use crate::log::{Log, Position, TopicPartition, Validity};
 
 use super::TaskError;
 
+/// From a record's key and value to the key it is stored under; `None` leaves it out.
+pub(crate) type KeyOf<'a> = &'a dyn Fn(&[u8], Option<&[u8]>) -> Option<Vec<u8>>;
+
 /// What a restoration has read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Restored {
@@ -18,14 +21,13 @@ pub(crate) struct Restored {
     pub(crate) rebuilt: bool,
 }
 
-/// Brings `store` to the end of `changelog`. `key` may look at each record's key and value and
-/// answers with the key to store it under, or `None` to leave it out.
+/// Brings `store` to the end of `changelog`.
 pub(crate) fn restore(
     log: &dyn Log,
     db: &StateDb,
     changelog: &TopicPartition,
     store: StoreId,
-    key: &dyn Fn(&[u8], Option<&[u8]>) -> Option<Vec<u8>>,
+    key: KeyOf<'_>,
 ) -> Result<Restored, TaskError> {
     let (from, rebuilt) = start(log, db, changelog, store)?;
     let mut restored = Restored { records: 0, rebuilt };

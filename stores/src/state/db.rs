@@ -120,11 +120,7 @@ impl StateDb {
         Self::open_in(path, settings, Some(env))
     }
 
-    fn open_in(
-        path: &Path,
-        settings: StateSettings,
-        env: Option<Env>,
-    ) -> Result<Self, StateError> {
+    fn open_in(path: &Path, settings: StateSettings, env: Option<Env>) -> Result<Self, StateError> {
         let mut options = Options::default();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
@@ -136,8 +132,8 @@ impl StateDb {
         if let Some(env) = &env {
             options.set_env(env);
         }
-        let families = [ENTRIES, META]
-            .map(|name| ColumnFamilyDescriptor::new(name, family_options(settings)));
+        let families =
+            [ENTRIES, META].map(|name| ColumnFamilyDescriptor::new(name, family_options(settings)));
         let db = DB::open_cf_descriptors(&options, path, families)
             .map_err(|error| open_failed(path, &error))?;
         let path = path.display().to_string();

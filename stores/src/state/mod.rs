@@ -9,7 +9,7 @@ mod store;
 
 pub use db::{StateBatch, StateDb, StateSettings, StoreId};
 pub use overlay::Overlay;
-pub use store::Store;
+pub use store::{Entry, Store};
 
 /// State could not be read or written.
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,6 @@ pub struct Overlay {
 
 impl Overlay {
     /// The last change of `key`: `Some(None)` is a removal, `None` is no change.
-    #[expect(clippy::option_option, reason = "unchanged, removed and set are three answers")]
     pub fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
         self.changes.get(key).map(Option::as_deref)
     }

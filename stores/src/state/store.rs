@@ -15,6 +15,9 @@ use std::sync::Arc;
 use super::{Overlay, StateBatch, StateDb, StateError, StoreId};
 use crate::position::Position;
 
+/// A key with its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
 /// One partition of one store.
 pub struct Store {
     db: Arc<StateDb>,
@@ -78,11 +81,7 @@ impl Store {
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn scan(
-        &self,
-        range: (&[u8], &[u8]),
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+    pub fn scan(&self, range: (&[u8], &[u8]), limit: usize) -> Result<Vec<Entry>, StateError> {
         let mut changed: BTreeMap<&[u8], Option<&[u8]>> = BTreeMap::new();
         for overlay in [self.committing.as_ref(), Some(&self.active)].into_iter().flatten() {
             changed.extend(overlay.iter().filter(|(key, _)| *key >= range.0 && *key < range.1));
