@@ -19,7 +19,8 @@ pub use thread::{WorkerHandle, spawn};
 use crate::clock::Clock;
 use crate::globals::Globals;
 use crate::log::{
-    Commit, CommitHandle, Event, GroupConfig, Log, LogError, Member, Outcome, TopicPartition,
+    Appended, Commit, CommitHandle, Event, GroupConfig, Log, LogError, Member, Outcome, Position,
+    TopicPartition,
 };
 use crate::task::{Poison, Task, TaskError, TaskSettings};
 use crate::topology::{Plan, TaskId};
@@ -39,6 +40,8 @@ pub struct WorkerSettings {
     pub overlay_bytes_max: usize,
     /// An input with more than this queued is not fetched from, in bytes.
     pub queue_bytes_max: usize,
+    /// The state is brought to files this often, so that a start after a crash replays little.
+    pub flush_interval: Duration,
 }
 
 impl WorkerSettings {
@@ -51,6 +54,7 @@ impl WorkerSettings {
             poll_records_max: 5_000,
             overlay_bytes_max: 32 << 20,
             queue_bytes_max: 4 << 20,
+            flush_interval: Duration::from_secs(60),
         }
     }
 }
@@ -105,8 +109,14 @@ impl From<LogError> for WorkerError {
 /// A commit that the log has not decided yet.
 struct InFlight {
     handle: CommitHandle,
+    made: Made,
+}
+
+/// What a commit was made of.
+struct Made {
     /// For each task the places of its changelogs in the whole commit.
     changelogs: Vec<(TaskId, Vec<Option<usize>>)>,
+    offsets: Vec<(TopicPartition, Position)>,
 }
 
 /// One worker.
@@ -120,6 +130,9 @@ pub struct Worker {
     poison: Poison,
     in_flight: Option<InFlight>,
     committed_at: Duration,
+    flushed_at: Duration,
+    /// Commits that failed since the last one that succeeded.
+    failures: u32,
     paused: BTreeSet<TopicPartition>,
 }
 
@@ -139,6 +152,8 @@ impl Worker {
         let globals = Globals::open(topology, parts.log.as_ref(), &parts.state, name)?;
         Ok(Self {
             committed_at: parts.clock.elapsed(),
+            flushed_at: parts.clock.elapsed(),
+            failures: 0,
             parts,
             settings,
             member,
@@ -216,7 +231,14 @@ impl Worker {
     }
 
     fn listen(&mut self, wait: Duration) -> Result<bool, WorkerError> {
-        let events = self.member.poll(wait)?;
+        let events = match self.member.poll(wait) {
+            Ok(events) => events,
+            Err(LogError::Unavailable(reason)) => {
+                self.start_over(&reason, true)?;
+                return Ok(true);
+            }
+            Err(error) => return Err(error.into()),
+        };
         let heard = !events.is_empty();
         for event in events {
             match event {
@@ -306,8 +328,9 @@ impl Worker {
         if commit.is_empty() {
             return Ok(false);
         }
+        let offsets = commit.offsets.clone();
         let handle = self.member.commit(commit);
-        self.in_flight = Some(InFlight { handle, changelogs });
+        self.in_flight = Some(InFlight { handle, made: Made { changelogs, offsets } });
         Ok(true)
     }
 
@@ -315,30 +338,17 @@ impl Worker {
     fn finish_commit(&mut self, wait: bool) -> Result<(), WorkerError> {
         // A second overlay at its bound must not grow behind a slow commit.
         let wait = wait || self.bytes() >= 2 * self.settings.overlay_bytes_max;
-        let Some(mut in_flight) = self.in_flight.take() else { return Ok(()) };
+        let Some(InFlight { mut handle, made }) = self.in_flight.take() else { return Ok(()) };
         let outcome = if wait {
-            in_flight.handle.wait()
+            handle.wait()
+        } else if let Some(outcome) = handle.try_outcome() {
+            outcome
         } else {
-            match in_flight.handle.try_outcome() {
-                Some(outcome) => outcome,
-                None => {
-                    self.in_flight = Some(in_flight);
-                    return Ok(());
-                }
-            }
+            self.in_flight = Some(InFlight { handle, made });
+            return Ok(());
         };
         match outcome {
-            Outcome::Committed { appended } => {
-                let mut batch = StateBatch::new();
-                for (id, changelogs) in &in_flight.changelogs {
-                    if let Some(task) = self.tasks.get_mut(id) {
-                        task.committed(changelogs, &appended, &mut batch);
-                    }
-                }
-                self.parts.state.write(batch).map_err(TaskError::from)?;
-                self.parts.stats.committed();
-                Ok(())
-            }
+            Outcome::Committed { appended } => self.apply(&made, &appended),
             Outcome::Aborted(reason) => self.start_over(&reason, false),
             Outcome::Unknown(reason) => self.start_over(&reason, true),
             Outcome::Fenced(reason) => {
@@ -347,6 +357,28 @@ impl Worker {
                 Err(WorkerError::Fenced { group, instance, reason })
             }
         }
+    }
+
+    /// Writes to the state what the log has accepted.
+    fn apply(&mut self, committed: &Made, appended: &[Appended]) -> Result<(), WorkerError> {
+        let mut batch = StateBatch::new();
+        for (id, changelogs) in &committed.changelogs {
+            if let Some(task) = self.tasks.get_mut(id) {
+                task.committed(changelogs, appended, &mut batch);
+            }
+        }
+        self.parts.state.write(batch).map_err(TaskError::from)?;
+        self.parts.stats.committed();
+        self.failures = 0;
+        for (partition, position) in &committed.offsets {
+            self.poison.retain(|(at, offset, _)| at != partition || *offset >= position.offset);
+        }
+        let now = self.parts.clock.elapsed();
+        if now.saturating_sub(self.flushed_at) >= self.settings.flush_interval {
+            self.flushed_at = now;
+            self.parts.state.begin_flush().map_err(TaskError::from)?;
+        }
+        Ok(())
     }
 
     /// Stops fetching what is queued enough, resumes what is not.

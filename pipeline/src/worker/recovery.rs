@@ -8,6 +8,8 @@ use crate::task::restore::restore;
 use crate::task::{Task, TaskError, state_name};
 use crate::topology::TaskId;
 
+/// Commits that may fail one after another; what fails so often will fail again.
+const FAILURES_MAX: u32 = 10;
 /// Attempts to reach the log again after a commit of unknown outcome, before giving up.
 const RECONNECTS_MAX: u32 = 5;
 
@@ -107,6 +109,7 @@ impl Worker {
                 self.poison.insert((partition, offset, reason));
                 // What is in flight is good; what the task has done since is not.
                 self.finish_commit(true)?;
+                self.failures = 0;
                 self.start_over(&broke, false)
             }
             TaskError::Log(error) => self.start_over(&error.to_string(), true),
@@ -119,6 +122,12 @@ impl Worker {
     /// Drops all tasks with everything that they remember, and makes them again from the log.
     pub(super) fn start_over(&mut self, reason: &str, reconnect: bool) -> Result<(), WorkerError> {
         tracing::warn!(app = self.parts.plan.topology.name(), reason, "starting over");
+        self.failures += 1;
+        if self.failures > FAILURES_MAX {
+            let reason =
+                format!("{FAILURES_MAX} commits failed one after another, the last: {reason}");
+            return Err(LogError::Unavailable(reason).into());
+        }
         self.tasks.clear();
         self.in_flight = None;
         self.parts.stats.started_over();

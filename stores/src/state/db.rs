@@ -254,9 +254,21 @@ impl StateDb {
     /// # Errors
     /// When the disk fails.
     pub fn flush(&self) -> Result<(), StateError> {
+        self.flush_waiting(true)
+    }
+
+    /// Begins to bring everything to files, without waiting for it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn begin_flush(&self) -> Result<(), StateError> {
+        self.flush_waiting(false)
+    }
+
+    fn flush_waiting(&self, wait: bool) -> Result<(), StateError> {
         let families = [self.entries(), self.meta()];
         let mut options = rocksdb::FlushOptions::default();
-        options.set_wait(true);
+        options.set_wait(wait);
         self.db.flush_cfs_opt(&families, &options).map_err(|error| self.failed("flush", &error))
     }
 
