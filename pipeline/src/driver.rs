@@ -6,6 +6,7 @@
 
 mod four_ways;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,9 @@ use crate::format::CONTROL_HEADER;
 use crate::key::Key;
 use crate::log::embedded::{EmbeddedLog, EmbeddedSettings};
 use crate::log::storage::MemoryStorage;
-use crate::log::{BatchBuilder, Cleanup, Commit, Log, Outcome, TopicPartition, partition_for};
+use crate::log::{
+    BatchBuilder, Cleanup, Commit, Log, Outcome, RecordRef, TopicPartition, partition_for,
+};
 use crate::task::Counters;
 use crate::topology::{Plan, Topology};
 use crate::worker::{Worker, WorkerParts, WorkerSettings, WorkerStats};
@@ -247,6 +250,19 @@ impl TopologyDriver {
     /// When the topic does not exist.
     pub fn read_raw(&self, topic: &str) -> Vec<RawRecord> {
         let mut records = Vec::new();
+        self.visit(topic, &mut |partition, record| {
+            records.push(RawRecord {
+                partition,
+                key: record.key.map(<[u8]>::to_vec),
+                value: record.value.map(<[u8]>::to_vec),
+                timestamp: record.timestamp,
+            });
+        });
+        records
+    }
+
+    /// Shows the committed records of a topic, without control records.
+    fn visit(&self, topic: &str, show: &mut dyn FnMut(u32, &RecordRef<'_>)) {
         for partition in 0..self.partitions(topic) {
             let at = TopicPartition::new(topic, partition);
             let mut reader = self.log.reader().expect("a log in memory gives readers");
@@ -257,17 +273,28 @@ impl TopologyDriver {
                 if fetched.is_empty() {
                     break;
                 }
-                let data = fetched.iter().flat_map(|fetched| fetched.records());
-                let data = data.filter(|record| record.headers.get(CONTROL_HEADER).is_none());
-                records.extend(data.map(|record| RawRecord {
-                    partition,
-                    key: record.key.map(<[u8]>::to_vec),
-                    value: record.value.map(<[u8]>::to_vec),
-                    timestamp: record.timestamp,
-                }));
+                for record in fetched.iter().flat_map(|fetched| fetched.records()) {
+                    if record.headers.get(CONTROL_HEADER).is_none() {
+                        show(partition, &record);
+                    }
+                }
             }
         }
-        records
+    }
+
+    /// The headers of the committed records of a topic, as texts: for dead letters.
+    ///
+    /// # Panics
+    /// When the topic does not exist.
+    pub fn read_headers(&self, topic: &str) -> Vec<BTreeMap<String, String>> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut all = Vec::new();
+        self.visit(topic, &mut |_, record| {
+            all.push(
+                record.headers.iter().map(|(name, value)| (text(name), text(value))).collect(),
+            );
+        });
+        all
     }
 
     /// What was dropped or set aside.
@@ -294,3 +321,6 @@ impl TopologyDriver {
         self.worker.as_mut().expect("made just now")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use pipeline::clock::{Clock, ManualClock};
 use pipeline::format::CONTROL_HEADER;
 use pipeline::log::embedded::{EmbeddedLog, EmbeddedSettings};
-use pipeline::log::storage::MemoryStorage;
+use pipeline::log::storage::{FailedWrite, MemoryStorage};
 use pipeline::log::{BatchBuilder, Cleanup, Commit, Log, Outcome, TopicPartition, partition_for};
 use pipeline::worker::{Worker, WorkerParts, WorkerSettings, WorkerStats};
 use pipeline::{
@@ -54,6 +54,9 @@ enum Step {
     Kill(usize),
     /// A worker commits and leaves.
     Close(usize),
+    /// The next write of the log during a turn of the worker fails, having been made or not: the
+    /// outcome of a commit is unknown.
+    Fail(usize, bool),
     Clean,
 }
 
@@ -63,6 +66,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => (0..2_usize).prop_map(Step::Turn),
         1 => (0..2_usize).prop_map(Step::Kill),
         1 => (0..2_usize).prop_map(Step::Close),
+        1 => (0..2_usize, any::<bool>()).prop_map(|(index, made)| Step::Fail(index, made)),
         1 => Just(Step::Clean),
     ];
     prop::collection::vec(step, 0..60)
@@ -80,6 +84,7 @@ fn records() -> impl Strategy<Value = Vec<(i64, i64)>> {
 }
 
 struct World {
+    storage: Arc<MemoryStorage>,
     log: Arc<EmbeddedLog>,
     clock: Arc<ManualClock>,
     plan: Arc<Plan>,
@@ -93,11 +98,13 @@ impl World {
         let clock = Arc::new(ManualClock::at(1_700_000_000_000));
         let wall: Arc<dyn Clock> = Arc::clone(&clock) as _;
         let settings = EmbeddedSettings { dirty_ratio_min: 0.1, ..EmbeddedSettings::default() };
-        let log = EmbeddedLog::in_memory(Arc::new(MemoryStorage::new()), settings, wall).unwrap();
+        let storage = Arc::new(MemoryStorage::new());
+        let log = EmbeddedLog::in_memory(Arc::clone(&storage), settings, wall).unwrap();
         let keep = Cleanup::Delete { retention_ms: None, retention_bytes: None };
         let plan = Plan::make(Arc::new(topology()), log.as_ref(), (PARTITIONS, keep)).unwrap();
         let state = || Arc::new(StateDb::in_memory().unwrap());
-        Self { log, clock, plan: Arc::new(plan), states: [state(), state()], workers: [None, None] }
+        let (plan, states) = (Arc::new(plan), [state(), state()]);
+        Self { storage, log, clock, plan, states, workers: [None, None] }
     }
 
     fn append(&self, records: &[(i64, i64)]) {
@@ -148,6 +155,13 @@ impl World {
                     if let Some(worker) = self.workers[index].take() {
                         worker.close().unwrap();
                     }
+                }
+                Step::Fail(index, made) => {
+                    let failure = if made { FailedWrite::Applied } else { FailedWrite::Lost };
+                    self.storage.fail_next_write(failure);
+                    self.turn(index);
+                    self.turn(index);
+                    self.storage.heal();
                 }
                 Step::Clean => self.log.clean().unwrap(),
             }

@@ -6,7 +6,7 @@
 mod memory;
 mod rocks;
 
-pub use memory::MemoryStorage;
+pub use memory::{FailedWrite, MemoryStorage};
 pub use rocks::{RocksSettings, RocksStorage};
 
 /// Which of the two key spaces an entry lies in.

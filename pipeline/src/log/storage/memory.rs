@@ -20,6 +20,16 @@ struct State {
     /// What a power failure leaves, and the writes since.
     synced: Map,
     unsynced: Vec<Vec<Op>>,
+    fails_next: Option<FailedWrite>,
+}
+
+/// What a write that failed has done nevertheless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailedWrite {
+    /// Nothing.
+    Lost,
+    /// Everything: only the answer was an error.
+    Applied,
 }
 
 impl MemoryStorage {
@@ -42,6 +52,16 @@ impl MemoryStorage {
     /// How many writes a power failure could lose now.
     pub fn unsynced(&self) -> usize {
         self.lock().unsynced.len()
+    }
+
+    /// Lets the next write fail.
+    pub fn fail_next_write(&self, failure: FailedWrite) {
+        self.lock().fails_next = Some(failure);
+    }
+
+    /// Lets writes succeed again.
+    pub fn heal(&self) {
+        self.lock().fails_next = None;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -109,8 +129,15 @@ impl Storage for MemoryStorage {
 
     fn write(&self, ops: &[Op], sync: bool) -> Result<(), StorageError> {
         let mut state = self.lock();
+        let failure = state.fails_next.take();
+        if failure == Some(FailedWrite::Lost) {
+            return Err(StorageError::Failed("the write was made to fail".into()));
+        }
         apply(&mut state.now, ops);
         state.unsynced.push(ops.to_vec());
+        if failure == Some(FailedWrite::Applied) {
+            return Err(StorageError::Failed("the write was made to fail".into()));
+        }
         if sync {
             let unsynced = std::mem::take(&mut state.unsynced);
             for ops in unsynced {
