@@ -1,4 +1,4 @@
-//! Traffic gives the same results however it is cut into commits, and wherever it is killed.
+//! Traffic gives the right results however it is cut into commits, and wherever it is killed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,6 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
+use super::naive::{self, Expected};
 use crate::traffic::{CUSTOMERS, Generated, Mix, Traffic};
 use crate::{fraud, logins, orders};
 
@@ -73,11 +74,15 @@ fn replay(
     };
     let results = Results {
         documents: views.iter().flat_map(document).collect(),
-        alerts: driver.read_alerts().iter().map(|alert| alert["id"].to_string()).collect(),
+        alerts: driver.read_alerts().iter().map(id_of).collect(),
         rejections: outputs.iter().flat_map(|topic| values(&driver, topic)).collect(),
     };
     assert_eq!(results.alerts.len(), driver.read_alerts().len(), "no alert is sent twice");
     results
+}
+
+fn id_of(alert: &Value) -> String {
+    alert["id"].as_str().unwrap().to_owned()
 }
 
 fn values(driver: &TopologyDriver, topic: &str) -> Vec<Value> {
@@ -85,40 +90,68 @@ fn values(driver: &TopologyDriver, topic: &str) -> Vec<Value> {
 }
 
 /// Replays in one commit, in commits of all sizes, and with kills at random.
-fn check(build: &dyn Fn() -> Topology, mix: Mix) -> Results {
-    let traffic = traffic(mix);
-    let expected = replay(build(), &traffic, &mut || (RECORDS, false));
+fn check(build: &dyn Fn() -> Topology, traffic: &(Vec<Generated>, Vec<Generated>)) -> Results {
+    let expected = replay(build(), traffic, &mut || (RECORDS, false));
     for seed in 0..2 {
         let mut dice = ChaCha8Rng::seed_from_u64(seed);
         let mut sizes = || (1 << dice.random_range(0..12), false);
-        assert_eq!(replay(build(), &traffic, &mut sizes), expected, "seed {seed}");
+        assert_eq!(replay(build(), traffic, &mut sizes), expected, "seed {seed}");
         let mut kills = || (dice.random_range(1..1_500), dice.random_range(0..3) == 0);
-        assert_eq!(replay(build(), &traffic, &mut kills), expected, "kills, seed {seed}");
+        assert_eq!(replay(build(), traffic, &mut kills), expected, "kills, seed {seed}");
     }
     expected
 }
 
-#[test]
-fn payments_replay_to_the_same_results() {
-    let results =
-        check(&|| fraud::build(&fraud::Settings::default()).unwrap(), Mix::new(1, 0, 0).unwrap());
-    assert!(results.alerts.len() > 20, "there are attacks: {}", results.alerts.len());
-    assert_eq!(results.documents.len(), results.alerts.len(), "a document for each alert");
+impl Results {
+    /// Holds a view to the documents that there must be, in the fields that are given.
+    fn assert_view(&self, view: &str, expected: &Expected) {
+        let of_view = self.documents.iter().filter(|((name, _), _)| name == view);
+        let documents: BTreeMap<&str, &Value> = of_view
+            .map(|((_, key), document)| (key.as_str(), document.as_ref().expect("none is deleted")))
+            .collect();
+        assert!(documents.keys().copied().eq(expected.keys()), "{view}: the same keys");
+        for (key, fields) in expected {
+            for (name, value) in fields.as_object().unwrap() {
+                assert_eq!(&documents[key.as_str()][name], value, "{view}: {name} of {key}");
+            }
+        }
+    }
 }
 
 #[test]
-fn orders_replay_to_the_same_results() {
-    let results =
-        check(&|| orders::build(&orders::Settings::default()).unwrap(), Mix::new(0, 1, 0).unwrap());
-    assert!(results.documents.len() > 1_000, "there are orders: {}", results.documents.len());
-    assert!(results.rejections.len() > 10, "some are raced: {}", results.rejections.len());
-    assert_eq!(results.alerts.len(), results.rejections.len(), "only items come too late here");
+fn payments_replay_to_what_they_come_to() {
+    let traffic = traffic(Mix::new(1, 0, 0).unwrap());
+    let results = check(&|| fraud::build(&fraud::Settings::default()).unwrap(), &traffic);
+    let expected = naive::suspicious_cards(&traffic.1);
+    assert!(expected.len() > 20, "there are attacks: {}", expected.len());
+    results.assert_view("suspicious-cards", &expected);
+    assert_eq!(results.alerts.len(), expected.len(), "an alert for each document");
 }
 
 #[test]
-fn syslog_replays_to_the_same_results() {
-    let results =
-        check(&|| logins::build(&logins::Settings::default()).unwrap(), Mix::new(0, 0, 1).unwrap());
-    assert!(results.alerts.len() > 5, "there are attacks: {}", results.alerts.len());
-    assert!(results.documents.len() > results.alerts.len(), "and people who mistype");
+fn orders_replay_to_what_they_come_to() {
+    let traffic = traffic(Mix::new(0, 1, 0).unwrap());
+    let results = check(&|| orders::build(&orders::Settings::default()).unwrap(), &traffic);
+    let (totals, rejected) = naive::orders(&traffic.1);
+    assert!(totals.len() > 1_000 && rejected.len() > 10, "{} {}", totals.len(), rejected.len());
+    results.assert_view("order-totals", &totals);
+    let keys = rejected.iter().map(|key| (key.clone(), Value::Object(Default::default())));
+    results.assert_view("order-rejections", &keys.collect());
+    let alerts: BTreeSet<String> =
+        rejected.iter().map(|key| format!("order-rejection:{key}")).collect();
+    assert_eq!(results.alerts, alerts);
+    assert_eq!(results.rejections.len(), rejected.len());
+}
+
+#[test]
+fn syslog_replays_to_what_it_comes_to() {
+    let traffic = traffic(Mix::new(0, 0, 1).unwrap());
+    let results = check(&|| logins::build(&logins::Settings::default()).unwrap(), &traffic);
+    let (by_source, by_host) = naive::failed_logins(&traffic.1);
+    results.assert_view("failed-logins", &by_source);
+    results.assert_view("failed-logins-by-host", &by_host);
+    let attacks = by_source.values().filter(|document| document["attempts"].as_u64() >= Some(10));
+    let attacks = attacks.count();
+    assert!(attacks > 5 && by_source.len() > attacks, "{attacks} of {}", by_source.len());
+    assert_eq!(results.alerts.len(), attacks, "an alert for each source that guesses");
 }
