@@ -216,6 +216,11 @@ impl Origin {
         Ok(Self { name: path.display().to_string().into(), text: text.into() })
     }
 
+    /// A text that is no file's.
+    pub(super) fn of_text(name: &str, text: &str) -> Self {
+        Self { name: name.into(), text: text.into() }
+    }
+
     pub(super) fn text(&self) -> &str {
         &self.text
     }

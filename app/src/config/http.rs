@@ -22,7 +22,7 @@ pub struct Http {
     pub insecure: bool,
     /// The largest body of an ingest request.
     pub body_bytes_max: u64,
-    /// Ingest requests handled at once; more are answered 429.
+    /// Ingest requests handled at once; more are answered 503.
     pub ingest_concurrency_max: usize,
     /// Records a second accepted from all ingest requests together; 0 is unlimited.
     pub ingest_records_per_second_max: u64,
@@ -32,7 +32,7 @@ pub struct Http {
     pub query_offset_max: usize,
     /// The longest query.
     pub query_length_max_bytes: usize,
-    /// Searches run at once; more wait, then are answered 503.
+    /// Searches run at once; more are answered 503.
     pub query_concurrency_max: usize,
     /// How long a search may run.
     pub query_timeout_ms: u64,

@@ -28,7 +28,7 @@ pub struct Log {
     pub retention_bytes: Retention,
     /// Partitions of a topic that is created without saying.
     pub partitions: u32,
-    /// The size at which a batch of records is closed.
+    /// What one commit may append to one partition, before compression.
     pub batch_bytes_max: u64,
     /// The largest record that is accepted: key, value and headers.
     pub record_bytes_max: u64,
@@ -51,7 +51,7 @@ impl Default for Log {
             retention_ms: Retention::UpTo(7 * DAY_MS),
             retention_bytes: Retention::UpTo(1 << 30),
             partitions: 4,
-            batch_bytes_max: 1 << 20,
+            batch_bytes_max: 64 << 20,
             record_bytes_max: 1 << 20,
             appender_queue_max_bytes: 64 << 20,
             compaction_interval_ms: 15_000,
@@ -65,7 +65,7 @@ impl Default for Log {
 impl Log {
     pub(super) fn check(&self, at: &At<'_>) -> Result<(), Fault> {
         at.range("partitions", self.partitions.into(), 1..=1024)?;
-        at.range("batch_bytes_max", self.batch_bytes_max, 1024..=64 << 20)?;
+        at.range("batch_bytes_max", self.batch_bytes_max, 1 << 20..=256 << 20)?;
         at.range("record_bytes_max", self.record_bytes_max, 1024..=64 << 20)?;
         at.range("appender_queue_max_bytes", self.appender_queue_max_bytes, 1 << 20..=4 << 30)?;
         at.range("compaction_interval_ms", self.compaction_interval_ms, 100..=DAY_MS)?;

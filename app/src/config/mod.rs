@@ -45,12 +45,14 @@ use self::error::{Fault, Origin};
 use self::read::Reader;
 use self::topologies::Written;
 
+pub(crate) use self::nearest::nearest;
+
 pub use self::endpoints::Endpoint;
 pub use self::error::{ConfigError, Diagnostic};
 pub use self::http::Http;
 pub use self::log::{CommitDurability, Log};
 pub use self::memory::{MemoryError, MemoryShares};
-pub use self::sources::{FileFormat, FileSource, FileStart, Sources, SyslogSource};
+pub use self::sources::{FileFormat, FileSource, Sources, SyslogSource};
 pub use self::topics::Topic;
 pub use self::topologies::{Topology, TopologyDefaults};
 pub use self::values::{IdleTimeout, Retention, Secret, SyslogListen, Year, Zone};
@@ -132,6 +134,21 @@ impl Config {
         topologies: &[TopologyDefaults],
     ) -> Result<Self, ConfigError> {
         let origin = Origin::open(path)?;
+        Self::assemble(&origin, env, topologies).map_err(|fault| origin.explain(&fault))
+    }
+
+    /// Reads `text`, called `name` in errors, and the variables of `env`, as [`Config::load`] does
+    /// with a file.
+    ///
+    /// # Errors
+    /// As for [`Config::load`].
+    pub fn from_text(
+        name: &str,
+        text: &str,
+        env: impl Iterator<Item = (String, String)>,
+        topologies: &[TopologyDefaults],
+    ) -> Result<Self, ConfigError> {
+        let origin = Origin::of_text(name, text);
         Self::assemble(&origin, env, topologies).map_err(|fault| origin.explain(&fault))
     }
 

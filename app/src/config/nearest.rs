@@ -4,7 +4,7 @@
 const LIKENESS_MIN: f64 = 0.8;
 
 /// The name of `known` that `name` was probably meant to be.
-pub(super) fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let name = name.to_lowercase();
     known
         .into_iter()

@@ -32,16 +32,6 @@ pub enum FileFormat {
     Syslog,
 }
 
-/// Where reading begins in a file that was never read before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FileStart {
-    /// With what is already there.
-    Beginning,
-    /// With what comes after now.
-    End,
-}
-
 /// A file that is followed as it grows, also through rotation by rename.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FileSource {
@@ -52,18 +42,12 @@ pub struct FileSource {
     /// What a line is.
     #[serde(default = "lines")]
     pub format: FileFormat,
-    /// Where reading begins in a file that was never read before.
-    #[serde(default = "beginning")]
-    pub start: FileStart,
     /// The year of syslog lines that name none.
     #[serde(default = "auto")]
     pub year: Year,
     /// The time zone of syslog lines that name none.
     #[serde(default = "utc")]
     pub zone: Zone,
-    /// The host of syslog lines that name none.
-    #[serde(default)]
-    pub host: Option<String>,
 }
 
 /// A socket on which syslog is received.
@@ -76,9 +60,6 @@ pub struct SyslogSource {
     pub insecure: bool,
     /// The topic that messages go to.
     pub topic: String,
-    /// The year of messages that name none.
-    #[serde(default = "auto")]
-    pub year: Year,
     /// The time zone of messages that name none.
     #[serde(default = "utc")]
     pub zone: Zone,
@@ -126,10 +107,6 @@ impl SyslogSource {
 
 fn lines() -> FileFormat {
     FileFormat::Lines
-}
-
-fn beginning() -> FileStart {
-    FileStart::Beginning
 }
 
 fn auto() -> Year {

@@ -60,16 +60,22 @@ impl Worker {
 pub struct Index {
     /// How often changed views are committed, and so searchable.
     pub commit_interval_ms: u64,
+    /// The share of one core that commits may take, above 0 and up to 1.
+    pub commit_share: f64,
 }
 
 impl Default for Index {
     fn default() -> Self {
-        Self { commit_interval_ms: 100 }
+        Self { commit_interval_ms: 100, commit_share: 0.2 }
     }
 }
 
 impl Index {
     pub(super) fn check(&self, at: &At<'_>) -> Result<(), Fault> {
-        at.range("commit_interval_ms", self.commit_interval_ms, 1..=60_000)
+        at.range("commit_interval_ms", self.commit_interval_ms, 1..=60_000)?;
+        if !(0.01..=1.0).contains(&self.commit_share) {
+            return Err(at.fault("commit_share", "must be 0.01 to 1"));
+        }
+        Ok(())
     }
 }

@@ -1,0 +1,62 @@
+//! `millpond run`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use clap::Args;
+use pipeline::clock::{Clock, SystemClock};
+
+use super::Place;
+use crate::app::App;
+use crate::error::AppError;
+use crate::logs;
+use crate::roles::{self, DataDirectory, Ending, Process, Roles, Setup};
+
+/// Nothing is drawn: waking up is only for signals.
+const IDLE: Duration = Duration::from_secs(3600);
+
+const EXAMPLES: &str = "\
+Examples:
+  millpond run --config millpond.toml
+  MILLPOND_HTTP__LISTEN=127.0.0.1:9000 millpond run
+
+`millpond config show` prints what is in force. SIGTERM and Ctrl-C commit, close and end; a second
+one ends at once.";
+
+/// Run what the configuration says: sources, topologies, views, alerts and the HTTP API in one
+/// process.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Run {
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Run {
+    pub(super) fn run(self, app: &App) -> Result<(), AppError> {
+        let config = self.place.load(app)?;
+        logs::start(&config.log_level, None);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let directory = DataDirectory::lock(&config.data_dir, clock.wall_ms())?;
+        let bound = roles::bind(&config.http)?;
+        let address = bound.address;
+        let process = Process::start(Setup {
+            app,
+            config: &config,
+            roles: Roles::All,
+            clock,
+            place: (directory, bound),
+            more: Router::new(),
+        })?;
+        let data_dir = config.data_dir.display();
+        tracing::info!(%address, %data_dir, pid = process.holder().pid, "running");
+        let ending = process.wait(None, IDLE, |_| {});
+        tracing::info!("stopping");
+        let stopped = process.stop();
+        match ending {
+            Ending::Failed(reason) => Err(AppError::Failed(reason)),
+            Ending::Asked => stopped,
+        }
+    }
+}

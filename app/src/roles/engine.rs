@@ -1,0 +1,162 @@
+//! The threads that do the work: one set of workers for each topology, one indexer for all views.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::clock::Clock;
+use pipeline::follow::{FollowSettings, FollowerHandle, IndexFollower};
+use pipeline::log::Log;
+use pipeline::log::embedded::{Durability, EmbeddedLog, EmbeddedSettings};
+use pipeline::worker::{WorkerHandle, WorkerParts, WorkerSettings, WorkerStats};
+use pipeline::{BadRecordPolicy, Plan, TaskSettings, Topology, ViewPlan, follow, worker};
+use stores::state::{StateDb, StateSettings};
+use stores::views::Views;
+
+use super::directory::DataDirectory;
+use super::health::Health;
+use super::topics;
+use crate::config::{self, CommitDurability, Config, IdleTimeout, MemoryShares};
+use crate::error::AppError;
+
+/// What every thread needs.
+pub(super) struct Engine<'a> {
+    pub(super) config: &'a Config,
+    pub(super) directory: &'a DataDirectory,
+    pub(super) shares: MemoryShares,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) health: Arc<Health>,
+}
+
+/// How the memory is shared out among what `topologies` need.
+pub(super) fn shares(config: &Config, topologies: &[Topology]) -> Result<MemoryShares, AppError> {
+    let views = topologies.iter().map(|one| one.view_names().len()).sum();
+    let threads = topologies.len() * config.threads;
+    Ok(MemoryShares::of(config.memory_bytes(), views, threads)?)
+}
+
+impl Engine<'_> {
+    /// Opens the log.
+    pub(super) fn open_log(&self) -> Result<Arc<EmbeddedLog>, AppError> {
+        let settings = &self.config.log;
+        let embedded = EmbeddedSettings {
+            durability: match settings.commit_durability {
+                CommitDurability::Os => Durability::Os,
+                CommitDurability::Sync => Durability::Sync,
+            },
+            write_buffer_bytes: half(self.shares.write_buffer_bytes),
+            cache_bytes: half(self.shares.block_cache_bytes),
+            queue_bytes_max: bytes(settings.appender_queue_max_bytes),
+            batch_bytes_max: bytes(settings.batch_bytes_max),
+            clean_interval_ms: settings.compaction_interval_ms,
+            dirty_ratio_min: settings.compaction_dirty_ratio,
+            clean_bytes_max: bytes(settings.compaction_memory_bytes),
+            tombstone_retention_ms: settings.tombstone_retention_ms,
+            ..EmbeddedSettings::default()
+        };
+        Ok(EmbeddedLog::open(&self.directory.log(), embedded, Arc::clone(&self.clock))?)
+    }
+
+    /// Opens the state of all topologies.
+    pub(super) fn open_state(&self) -> Result<Arc<StateDb>, AppError> {
+        let settings = StateSettings {
+            cache_bytes: half(self.shares.block_cache_bytes),
+            write_buffer_bytes: half(self.shares.write_buffer_bytes),
+        };
+        Ok(Arc::new(StateDb::open(&self.directory.state(), settings)?))
+    }
+
+    /// Plans a topology, and makes its topics.
+    pub(super) fn plan(&self, log: &dyn Log, topology: Topology) -> Result<Arc<Plan>, AppError> {
+        let cleanup = topics::default_cleanup(self.config);
+        let partitions = self.config.log.partitions;
+        Ok(Arc::new(Plan::make(Arc::new(topology), log, (partitions, cleanup))?))
+    }
+
+    /// Starts the workers of one topology; each has its own of `stats`.
+    pub(super) fn start_workers(
+        &self,
+        plan: &Arc<Plan>,
+        log: &Arc<EmbeddedLog>,
+        state: &Arc<StateDb>,
+        stats: &[Arc<WorkerStats>],
+    ) -> Result<Vec<WorkerHandle>, AppError> {
+        let name = plan.topology().name();
+        let start = |(number, stats): (usize, &Arc<WorkerStats>)| {
+            let parts = WorkerParts {
+                plan: Arc::clone(plan),
+                log: log.clone(),
+                state: Arc::clone(state),
+                clock: Arc::clone(&self.clock),
+                stats: Arc::clone(stats),
+            };
+            let health = Arc::clone(&self.health);
+            let failed = move |error: &worker::WorkerError| health.fail(error.to_string());
+            let settings = worker_settings(self.config, &self.shares, &format!("{name}-{number}"));
+            Ok(worker::spawn(parts, settings, failed)?)
+        };
+        stats.iter().enumerate().map(start).collect()
+    }
+
+    /// Opens the indexes of all views, and starts to follow their topics.
+    pub(super) fn start_follower(
+        &self,
+        log: &Arc<EmbeddedLog>,
+        plans: &[Arc<Plan>],
+        views: &Views,
+    ) -> Result<FollowerHandle, AppError> {
+        let settings = FollowSettings {
+            folder: self.directory.views(),
+            memory_bytes: bytes(self.shares.index_writer_bytes),
+            commit_interval: Duration::from_millis(self.config.index.commit_interval_ms),
+            commit_share: self.config.index.commit_share,
+        };
+        let followed: Vec<ViewPlan> = plans.iter().flat_map(|plan| plan.views.clone()).collect();
+        let follower = IndexFollower::open(&**log, &followed, Arc::clone(&self.clock), settings)?;
+        for view in follower.views() {
+            views.add(view);
+        }
+        let health = Arc::clone(&self.health);
+        let failed = move |error: &follow::FollowError| health.fail(crate::error::chain(error));
+        Ok(follow::spawn(follower, log.clone(), failed)?)
+    }
+}
+
+fn worker_settings(config: &Config, shares: &MemoryShares, instance: &str) -> WorkerSettings {
+    let config::Worker {
+        commit_interval_ms,
+        poll_records_max,
+        idle_timeout_ms,
+        progress_interval_ms,
+        bad_record_policy,
+    } = config.worker.clone();
+    let task = TaskSettings {
+        bad_records: match bad_record_policy {
+            config::BadRecordPolicy::Dlq => BadRecordPolicy::Dlq,
+            config::BadRecordPolicy::Skip => BadRecordPolicy::Skip,
+            config::BadRecordPolicy::Fail => BadRecordPolicy::Fail,
+        },
+        idle_timeout: match idle_timeout_ms {
+            IdleTimeout::Never => None,
+            IdleTimeout::AfterMs(ms) => Some(Duration::from_millis(ms)),
+        },
+        progress_interval: Duration::from_millis(progress_interval_ms),
+        record_bytes_max: bytes(config.log.record_bytes_max),
+        ..TaskSettings::default()
+    };
+    WorkerSettings {
+        task,
+        commit_interval: Duration::from_millis(commit_interval_ms),
+        poll_records_max,
+        // The share is for two overlays: the open one and the one that is being committed.
+        overlay_bytes_max: half(shares.overlay_bytes),
+        ..WorkerSettings::new(instance)
+    }
+}
+
+fn half(share: u64) -> usize {
+    bytes(share / 2)
+}
+
+fn bytes(share: u64) -> usize {
+    usize::try_from(share).unwrap_or(usize::MAX)
+}
