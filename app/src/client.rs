@@ -143,7 +143,7 @@ impl Client {
 
     /// Waits.
     pub(crate) fn pause(&self, wait: Duration) {
-        self.runtime.block_on(tokio::time::sleep(wait));
+        self.runtime.block_on(async { tokio::time::sleep(wait).await });
     }
 
     async fn read(&self, response: Response) -> Result<Answer, AppError> {

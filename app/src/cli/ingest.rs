@@ -261,6 +261,11 @@ impl Sending<'_> {
                 Answer::Refused { problem, .. } if problem.bad_lines_total > 0 => {
                     return Ok(Err(problem));
                 }
+                Answer::Refused { status: StatusCode::NOT_FOUND, problem, .. } => {
+                    let topic = &self.options.topic;
+                    let hint = format!("name one that a topology reads, or add [topics.{topic}]");
+                    return Err(self.stopped(&format!("{}: {hint}", problem.detail)));
+                }
                 Answer::Refused { status, retry_after, problem } => match retry_after {
                     Some(wait) if is_busy(status) => self.client.pause(wait),
                     Some(_) | None => return Err(self.stopped(&problem.detail)),

@@ -89,10 +89,10 @@ enum Command {
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Place {
     /// The configuration; without it, ./millpond.toml if there is one, else the defaults.
-    #[arg(long, env = "MILLPOND_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "MILLPOND_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// The data directory, in place of the configuration's.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }
 
@@ -159,6 +159,16 @@ mod tests {
         command.clone().debug_assert();
         for sub in command.get_subcommands() {
             assert!(sub.get_about().is_some(), "{} says what it does", sub.get_name());
+        }
+    }
+
+    #[test]
+    fn the_place_may_stand_before_and_behind_a_nested_command() {
+        for line in ["topics --data-dir d list", "topics list --data-dir d"] {
+            let words = std::iter::once("millpond").chain(line.split(' '));
+            let cli = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
+            let Command::Topics(topics) = cli.command else { panic!("it is about topics") };
+            assert_eq!(topics.place().data_dir, Some(PathBuf::from("d")), "{line}");
         }
     }
 

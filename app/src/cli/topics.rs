@@ -63,6 +63,11 @@ struct Read {
 }
 
 impl Topics {
+    #[cfg(test)]
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
     pub(super) fn run(self, app: &App, printer: &Printer) -> Result<(), AppError> {
         let target = Target::find(app, &self.place, Need::Data(Roles::Gateway))?;
         let client = &target.client;

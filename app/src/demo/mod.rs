@@ -20,6 +20,8 @@ use std::time::Duration;
 
 use alerts::receiver::{Receiver, ReceiverConfig};
 use axum::Router;
+use axum::response::Redirect;
+use axum::routing::get;
 use pipeline::clock::{Clock, SystemClock};
 
 pub use source::{DemoRecord, DemoSearch, DemoSource, DemoTraffic};
@@ -73,7 +75,7 @@ pub(crate) fn run(app: &App, source: &DemoSource, options: &DemoOptions) -> Resu
         roles: Roles::All,
         clock: Arc::clone(&clock),
         place: (directory, bound),
-        more: Router::new().nest(RECEIVER, receiver.router()),
+        more: routes(&receiver),
     };
     let process = Process::start(setup)?;
     let traffic = (source.traffic)(options.seed, clock.wall_ms());
@@ -92,6 +94,15 @@ pub(crate) fn run(app: &App, source: &DemoSource, options: &DemoOptions) -> Resu
         Ending::Asked => stopped?,
     }
     welcome::say(&format!("{}\n", screen::summary(&figures)))
+}
+
+/// The receiver, and ways to it.
+fn routes(receiver: &Receiver) -> Router {
+    let to_it = || get(async || Redirect::temporary(RECEIVER));
+    Router::new()
+        .nest(RECEIVER, receiver.router())
+        .route(&format!("{RECEIVER}/"), to_it())
+        .route("/", to_it())
 }
 
 fn config(app: &App, options: &DemoOptions) -> Result<Config, AppError> {
