@@ -4,6 +4,7 @@
 //! module here, not another file beside this one.
 
 mod cases;
+mod demo;
 mod log_contract;
 mod schedules;
 mod tidy;
