@@ -4,6 +4,8 @@
 //! module here, not another file beside this one.
 
 mod cases;
+// The attribute tells clippy that it is all tests, its helpers too.
+#[cfg(test)]
 mod demo;
 mod log_contract;
 mod schedules;
