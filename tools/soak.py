@@ -44,7 +44,7 @@ def disk_mb():
 def processed():
     lock = json.loads((data / "millpond.lock").read_text())
     request = urllib.request.Request(f"http://{lock['address']}/v1/admin/stats",
-                                     headers={"Authorization": f"Bearer {lock['key']}"})
+                                     headers={"Authorization": f"Bearer {lock['admin_key']}"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         stats = json.load(answer)
     records = sum(topology["records"] for topology in stats["topologies"])

@@ -17,7 +17,7 @@ mod timestamp;
 mod writer;
 
 #[cfg(test)]
-mod testing;
+mod shared_tests;
 
 pub use counters::{Count, Counted, Counters, SourceCounters};
 pub use destination::{DEAD_LETTER_RETENTION_MS, dead_letter_topic};

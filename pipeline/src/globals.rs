@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stores::state::{StateBatch, StateDb, StateError, Store, StoreId};
+use stores::state::{StateDb, StateError, Store, StoreId};
 
 use crate::log::{Log, Position, Reader, TopicPartition, partition_for};
 use crate::operators::kind;
@@ -133,7 +133,7 @@ impl Globals {
     pub(crate) fn advance(&mut self) -> Result<(), TaskError> {
         let Some(reader) = &mut self.reader else { return Ok(()) };
         let fetched = reader.poll(Duration::ZERO)?;
-        let mut batch = StateBatch::new();
+        let mut batch = self.db.batch();
         for fetched in fetched {
             let Some((store, table)) = self.places.get(&fetched.partition) else { continue };
             for record in fetched.records() {
@@ -148,7 +148,7 @@ impl Globals {
             batch.set_position(*store, Position::new(next, fetched.batch.epoch()));
         }
         if !batch.is_empty() {
-            self.db.write(batch)?;
+            batch.write()?;
         }
         Ok(())
     }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use chrono::{DateTime, SecondsFormat};
+
 use crate::codec::CodecError;
 use crate::record::{Window, Windowed};
 
@@ -109,8 +111,9 @@ impl<K: Key> Key for Option<K> {
     }
 }
 
-/// The key's bytes, then start and end of the window as big-endian numbers. In text:
-/// `key@start/end` in milliseconds.
+/// The key's bytes, then start and end of the window as big-endian numbers. In text: the key, `@`,
+/// and the window's start in RFC 3339 (in milliseconds if it is beyond the calendar). The windows
+/// of one key differ in their starts.
 impl<K: Key> Key for Windowed<K> {
     fn encode(&self, out: &mut Vec<u8>) -> bool {
         let present = self.key.encode(out);
@@ -129,7 +132,11 @@ impl<K: Key> Key for Windowed<K> {
 
     fn write_text(&self, out: &mut String) {
         self.key.write_text(out);
-        let _ = write!(out, "@{}/{}", self.window.start, self.window.end);
+        out.push('@');
+        match DateTime::from_timestamp_millis(self.window.start) {
+            Some(start) => out.push_str(&start.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
+            None => self.window.start.write_text(out),
+        }
     }
 
     fn window(&self) -> Option<Window> {
@@ -165,7 +172,7 @@ mod tests {
         reads_back(&vec![0_u8, 255], "00ff");
         reads_back(&None::<String>, "");
         let window = Window { start: -60_000, end: 0 };
-        reads_back(&Windowed { key: "a@b".to_owned(), window }, "a@b@-60000/0");
+        reads_back(&Windowed { key: "a@b".to_owned(), window }, "a@b@1969-12-31T23:59:00Z");
     }
 
     #[test]

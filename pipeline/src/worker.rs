@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use stats::WorkerStats;
-use stores::state::{StateBatch, StateDb};
+use stores::state::StateDb;
 pub use thread::{WorkerHandle, spawn};
 
 use crate::clock::Clock;
@@ -361,13 +361,13 @@ impl Worker {
 
     /// Writes to the state what the log has accepted.
     fn apply(&mut self, committed: &Made, appended: &[Appended]) -> Result<(), WorkerError> {
-        let mut batch = StateBatch::new();
+        let mut batch = self.parts.state.batch();
         for (id, changelogs) in &committed.changelogs {
             if let Some(task) = self.tasks.get_mut(id) {
                 task.committed(changelogs, appended, &mut batch);
             }
         }
-        self.parts.state.write(batch).map_err(TaskError::from)?;
+        batch.write().map_err(TaskError::from)?;
         self.parts.stats.committed();
         self.failures = 0;
         for (partition, position) in &committed.offsets {

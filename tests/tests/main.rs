@@ -3,10 +3,12 @@
 //! It is one binary, because each binary links RocksDB and tantivy: a new group of tests is a
 //! module here, not another file beside this one.
 
+#[cfg(test)]
 mod cases;
 // The attribute tells clippy that it is all tests, its helpers too.
 #[cfg(test)]
 mod demo;
 mod log_contract;
+#[cfg(test)]
 mod schedules;
 mod tidy;

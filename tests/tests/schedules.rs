@@ -34,9 +34,11 @@ fn topology() -> Topology {
             Duration::from_secs(5),
         ))
         .count("counts");
-    counts.view("counts", ViewFields::new().i64("count"), |_: &Windowed<String>, count| {
-        serde_json::json!({ "count": count })
-    });
+    counts.view(
+        "counts",
+        ViewFields::new().i64("count"),
+        |_: &Windowed<String>, count| serde_json::json!({ "count": count }),
+    );
     counts
         .to_stream()
         .filter(|_, count| *count >= 4)
@@ -116,9 +118,18 @@ impl World {
             let text = value.to_string();
             batch.push(*timestamp, Some(key.as_bytes()), Some(text.as_bytes()), &[]);
         }
-        let appends = batches.into_iter().map(|(p, batch)| (TopicPartition::new("in", p), batch));
-        let commit = Commit { appends: appends.collect(), offsets: Vec::new() };
-        let outcome = self.log.writer("source").unwrap().commit(commit).wait();
+        let appends: Vec<_> =
+            batches.into_iter().map(|(p, batch)| (TopicPartition::new("in", p), batch)).collect();
+        let append = || {
+            let commit = Commit { appends: appends.clone(), offsets: Vec::new() };
+            self.log.writer("source").unwrap().commit(commit).wait()
+        };
+        let mut outcome = append();
+        // After a failed write the log takes nothing until somebody has reconnected.
+        if matches!(outcome, Outcome::Aborted(_)) {
+            self.log.reconnect().unwrap();
+            outcome = append();
+        }
         assert!(matches!(outcome, Outcome::Committed { .. }), "{outcome:?}");
     }
 

@@ -1,3 +1,5 @@
+//! The receiver, asked over a real socket.
+
 use pipeline::clock::ManualClock;
 
 use super::*;

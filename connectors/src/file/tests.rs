@@ -1,3 +1,5 @@
+//! Files that are followed: growth, rotation, crashes.
+
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 
@@ -6,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::parser::Format;
-use crate::testing::{Fault, NOW_MS, TestLog};
+use crate::shared_tests::{Fault, NOW_MS, TestLog};
 
 const LINE_MAX: usize = 40;
 

@@ -1,6 +1,8 @@
+//! Ingest without HTTP.
+
 use super::*;
 use crate::parser::Format;
-use crate::testing::{Fault, NOW_MS, TestLog};
+use crate::shared_tests::{Fault, NOW_MS, TestLog};
 
 fn ingest(log: &Arc<TestLog>, topic: TopicSettings) -> Ingest {
     let topics = [("t".to_owned(), topic)].into();

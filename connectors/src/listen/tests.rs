@@ -1,3 +1,5 @@
+//! Syslog listeners on real sockets.
+
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -5,7 +7,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::counters::Count;
-use crate::testing::{Fault, TestLog};
+use crate::shared_tests::{Fault, TestLog};
 
 /// A listener on real sockets.
 struct Running {
@@ -92,7 +94,7 @@ async fn datagrams_become_records_and_dead_letters() {
     let log = running.stop().await;
     let stored = log.stored("t");
     assert_eq!(stored[0].key.as_deref(), Some("web1"));
-    assert_eq!(stored[0].timestamp, crate::testing::NOW_MS);
+    assert_eq!(stored[0].timestamp, crate::shared_tests::NOW_MS);
     assert_eq!(stored[1].key.as_deref(), Some("127.0.0.1"), "the sender, where no host is named");
     let dead = log.stored("t-dlq");
     assert_eq!((dead[0].value.as_str(), dead[1].value.len()), ("nonsense", 60));

@@ -1,3 +1,5 @@
+//! The forms that are read, and any bytes.
+
 use chrono::{DateTime, Datelike};
 use chrono_tz::Tz;
 use proptest::prelude::*;

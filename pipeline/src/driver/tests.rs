@@ -146,7 +146,7 @@ fn an_alert_comes_once_for_each_key_and_window() {
     assert_eq!(alerts[0]["data"], 2);
     assert_eq!(driver.counters().total("late"), 1);
     let documents = driver.read_view("busy");
-    assert_eq!(documents[0].key, "k@0/10000");
+    assert_eq!(documents[0].key, "k@1970-01-01T00:00:00Z");
     assert_eq!(documents[1].value, Some(json!({ "key": "k", "count": 3 })));
 }
 

@@ -44,9 +44,13 @@ impl Seen {
         timestamp: i64,
         ctx: &mut Context<'_>,
     ) -> Result<bool, Fault> {
-        self.time.observe(timestamp, ctx)?;
+        let now = self.time.observe(timestamp, ctx)?;
         let bucket = self.bucket(timestamp);
         for near in [bucket, bucket - self.within_ms, bucket + self.within_ms] {
+            // No record was ever later than stream time: there is nothing in that bucket.
+            if near > now {
+                continue;
+            }
             self.set_key(near, id);
             let seen = ctx.read(self.store, &self.key, |value| {
                 value.and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?)))

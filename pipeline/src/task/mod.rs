@@ -406,7 +406,7 @@ impl Task {
         &mut self,
         changelogs: &[Option<usize>],
         appended: &[Appended],
-        batch: &mut StateBatch,
+        batch: &mut StateBatch<'_>,
     ) {
         for (store, place) in self.stores.iter_mut().zip(changelogs) {
             store.applied(place.map(|place| appended[place].next), batch);

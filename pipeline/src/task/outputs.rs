@@ -1,8 +1,9 @@
 //! What a task writes: batches by topic and partition, kept until the commit.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+use hashbrown::HashMap;
 
 use super::TaskSettings;
 use super::context::{Current, Outgoing};

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use stores::state::{StateBatch, StateDb, StoreId};
+use stores::state::{StateDb, StoreId};
 
 use crate::log::{Log, Position, TopicPartition, Validity};
 
@@ -38,7 +38,7 @@ pub(crate) fn restore(
     let mut reader = log.reader()?;
     reader.assign(changelog, from)?;
     while reader.position(changelog).is_some_and(|position| position < end.offset) {
-        let mut batch = StateBatch::new();
+        let mut batch = db.batch();
         for fetched in reader.poll(Duration::from_millis(100))? {
             for record in fetched.records() {
                 if let Some(key) = record.key.and_then(|bytes| key(bytes, record.value)) {
@@ -49,7 +49,7 @@ pub(crate) fn restore(
         }
         let reached = reader.position(changelog).unwrap_or(from);
         batch.set_position(store, Position::new(reached, end.epoch));
-        db.write(batch)?;
+        batch.write()?;
     }
     Ok(restored)
 }

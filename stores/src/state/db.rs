@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, Env, Options, ReadOptions,
-    WriteBatch, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, Env,
+    LruCacheOptions, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
 use super::StateError;
@@ -71,33 +71,52 @@ pub struct StateDb {
 }
 
 /// Changes of any number of stores, made all at once.
-#[derive(Default)]
-pub struct StateBatch {
+pub struct StateBatch<'a> {
+    db: &'a StateDb,
     batch: WriteBatch,
-    positions: Vec<(StoreId, Position)>,
-    changes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
-impl StateBatch {
-    /// An empty batch.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
+impl StateBatch<'_> {
     /// Sets `key` of `store`, or removes it.
     pub fn set(&mut self, store: StoreId, key: &[u8], value: Option<&[u8]>) {
-        self.changes.push((store.key(key), value.map(<[u8]>::to_vec)));
+        with_key(store, key, |key| match value {
+            Some(value) => self.batch.put_cf(self.db.entries(), key, value),
+            None => self.batch.delete_cf(self.db.entries(), key),
+        });
     }
 
     /// Notes the position in its changelog that `store` reflects after this batch.
     pub fn set_position(&mut self, store: StoreId, position: Position) {
-        self.positions.push((store, position));
+        self.batch.put_cf(self.db.meta(), store.position_key(), encode_position(position));
     }
 
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.positions.is_empty() && self.changes.is_empty()
+        self.batch.is_empty()
     }
+
+    /// Makes all changes, and notes the positions, in one atomic write.
+    ///
+    /// # Errors
+    /// When the disk fails; then nothing has changed.
+    pub fn write(self) -> Result<(), StateError> {
+        let Self { db, batch } = self;
+        db.db.write_opt(batch, &no_wal()).map_err(|error| db.failed("write", &error))
+    }
+}
+
+/// Keys up to this length are put together without an allocation.
+const SHORT_KEY: usize = 120;
+
+/// Shows the database's key of `key` in `store` to `work`.
+fn with_key<T>(store: StoreId, key: &[u8], work: impl FnOnce(&[u8]) -> T) -> T {
+    if key.len() > SHORT_KEY {
+        return work(&store.key(key));
+    }
+    let mut buffer = [0; 8 + SHORT_KEY];
+    buffer[..8].copy_from_slice(&store.prefix());
+    buffer[8..8 + key.len()].copy_from_slice(key);
+    work(&buffer[..8 + key.len()])
 }
 
 impl StateDb {
@@ -132,8 +151,9 @@ impl StateDb {
         if let Some(env) = &env {
             options.set_env(env);
         }
+        let cache = cache(settings);
         let families =
-            [ENTRIES, META].map(|name| ColumnFamilyDescriptor::new(name, family_options(settings)));
+            [ENTRIES, META].map(|name| ColumnFamilyDescriptor::new(name, family(settings, &cache)));
         let db = DB::open_cf_descriptors(&options, path, families)
             .map_err(|error| open_failed(path, &error))?;
         let path = path.display().to_string();
@@ -191,7 +211,7 @@ impl StateDb {
         key: &[u8],
         read: impl FnOnce(Option<&[u8]>) -> T,
     ) -> Result<T, StateError> {
-        let found = self.db.get_pinned_cf(self.entries(), store.key(key));
+        let found = with_key(store, key, |key| self.db.get_pinned_cf(self.entries(), key));
         let value = found.map_err(|error| self.failed("read", &error))?;
         Ok(read(value.as_deref()))
     }
@@ -220,22 +240,9 @@ impl StateDb {
         iterator.status().map_err(|error| self.failed("read", &error))
     }
 
-    /// Makes all changes of `batch`, and notes its positions, in one atomic write.
-    ///
-    /// # Errors
-    /// When the disk fails; then nothing has changed.
-    pub fn write(&self, batch: StateBatch) -> Result<(), StateError> {
-        let StateBatch { batch: mut write, positions, changes } = batch;
-        for (key, value) in changes {
-            match value {
-                Some(value) => write.put_cf(self.entries(), key, value),
-                None => write.delete_cf(self.entries(), key),
-            }
-        }
-        for (store, position) in positions {
-            write.put_cf(self.meta(), store.position_key(), encode_position(position));
-        }
-        self.db.write_opt(write, &no_wal()).map_err(|error| self.failed("write", &error))
+    /// A batch of changes, to be written all at once.
+    pub fn batch(&self) -> StateBatch<'_> {
+        StateBatch { db: self, batch: WriteBatch::default() }
     }
 
     /// Forgets everything of `store`, its position too.
@@ -244,7 +251,15 @@ impl StateDb {
     /// When the disk fails.
     pub fn clear(&self, store: StoreId) -> Result<(), StateError> {
         let mut batch = WriteBatch::default();
-        batch.delete_range_cf(self.entries(), store.prefix(), store.end());
+        let mut empty = true;
+        self.scan(store, (&[], &[0xff]), &mut |_, _| {
+            empty = false;
+            false
+        })?;
+        // A range tombstone makes every later read look for it: none for nothing.
+        if !empty {
+            batch.delete_range_cf(self.entries(), store.prefix(), store.end());
+        }
         batch.delete_cf(self.meta(), store.position_key());
         self.db.write_opt(batch, &no_wal()).map_err(|error| self.failed("write", &error))
     }
@@ -289,17 +304,34 @@ fn open_failed(path: &Path, error: &rocksdb::Error) -> StateError {
     StateError::Open { path: path.display().to_string(), reason: error.to_string() }
 }
 
-fn family_options(settings: StateSettings) -> Options {
+/// Few shards: each must have room for many blocks, also when the whole cache is small.
+fn cache(settings: StateSettings) -> Cache {
+    let mut options = LruCacheOptions::default();
+    options.set_capacity(settings.cache_bytes);
+    options.set_num_shard_bits(2);
+    Cache::new_lru_cache_opts(&options)
+}
+
+fn family(settings: StateSettings, cache: &Cache) -> Options {
     let mut table = BlockBasedOptions::default();
-    table.set_block_cache(&Cache::new_lru_cache(settings.cache_bytes));
-    table.set_cache_index_and_filter_blocks(true);
-    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
-    // Most look-ups are for keys that are new: a filter answers them without a read.
+    table.set_block_cache(cache);
+    // Most look-ups are for keys that are new: a filter answers them without a read. Filters and
+    // indexes are bounded by the cache like everything else, in small parts: a whole one can be
+    // larger than what a shard of the cache may hold, and would be read again for each look-up.
     table.set_bloom_filter(10.0, false);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_metadata_block_size(4096);
+    table.set_pin_top_level_index_and_filter(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
     options.set_write_buffer_size(settings.write_buffer_bytes / 2);
     options.set_max_write_buffer_number(2);
+    // The same for entries that are still in memory.
+    options.set_memtable_prefix_bloom_ratio(0.05);
+    options.set_memtable_whole_key_filtering(true);
     options.set_level_compaction_dynamic_level_bytes(true);
     options.set_compression_type(rocksdb::DBCompressionType::Lz4);
     options

@@ -126,7 +126,7 @@ impl Store {
 
     /// Moves what the log has accepted into `batch`. `position` is where the changelog goes on;
     /// `None` if nothing was appended to it.
-    pub fn applied(&mut self, position: Option<Position>, batch: &mut StateBatch) {
+    pub fn applied(&mut self, position: Option<Position>, batch: &mut StateBatch<'_>) {
         let Some(committed) = self.committing.take() else { return };
         for (key, value) in committed.iter() {
             batch.set(self.id, key, value);
@@ -206,9 +206,10 @@ mod tests {
                 *frozen = true;
             }
             Step::Apply => {
-                let mut batch = StateBatch::new();
+                let db = Arc::clone(&store.db);
+                let mut batch = db.batch();
                 store.applied(Some(Position::new(1, 1)), &mut batch);
-                store.db.write(batch).unwrap();
+                batch.write().unwrap();
                 *frozen = false;
             }
             Step::Freeze => {}
@@ -249,9 +250,9 @@ mod tests {
             let mut store = Store::open(&db, "counts", 3).unwrap();
             store.put(b"a", b"1");
             store.freeze();
-            let mut batch = StateBatch::new();
+            let mut batch = db.batch();
             store.applied(Some(Position::new(17, 2)), &mut batch);
-            db.write(batch).unwrap();
+            batch.write().unwrap();
             store.put(b"a", b"lost");
             db.flush().unwrap();
         }

@@ -50,8 +50,8 @@ fn a_suspicious_window_is_shown_updated_and_alerted_once() {
         ",
         &expect![[r#"
             fraud-g1-suspicious-cards-view:
-              card-1@1700000100000/1700000160000 {"card":"card-1","count":3,"countries":["DE","FR"],"country_count":2,"more_countries":false,"sum_cents":500,"window_end":1700000160000,"window_start":1700000100000}
-              card-1@1700000100000/1700000160000 {"card":"card-1","count":4,"countries":["DE","FR","NL"],"country_count":3,"more_countries":false,"sum_cents":700,"window_end":1700000160000,"window_start":1700000100000}
+              card-1@2023-11-14T22:15:00Z {"card":"card-1","count":3,"countries":["DE","FR"],"country_count":2,"more_countries":false,"sum_cents":500,"window_end":1700000160000,"window_start":1700000100000}
+              card-1@2023-11-14T22:15:00Z {"card":"card-1","count":4,"countries":["DE","FR","NL"],"country_count":3,"more_countries":false,"sum_cents":700,"window_end":1700000160000,"window_start":1700000100000}
             fraud-alerts:
               card-testing:card-1:1700000100000 {"id":"card-testing:card-1:1700000100000","rule":"card-testing","key":"card-1","kind":"firing","window":{"start":"2023-11-14T22:15:00.000Z","end":"2023-11-14T22:16:00.000Z"},"severity":"critical","text":"card-1: 3 payments in 2 countries within 60 seconds","timestamp":"2023-11-14T22:15:09.000Z","data":{"card":"card-1","count":3,"countries":["DE","FR"],"country_count":2,"more_countries":false,"sum_cents":500,"window_end":1700000160000,"window_start":1700000100000}}
             fraud-dlq:
@@ -114,7 +114,7 @@ fn late_payments_count_within_grace_and_bad_ones_are_set_aside() {
         "#,
         &expect![[r#"
             fraud-g1-suspicious-cards-view:
-              card-1@1700000100000/1700000160000 {"card":"card-1","count":3,"countries":["DE","FR"],"country_count":2,"more_countries":false,"sum_cents":450,"window_end":1700000160000,"window_start":1700000100000}
+              card-1@2023-11-14T22:15:00Z {"card":"card-1","count":3,"countries":["DE","FR"],"country_count":2,"more_countries":false,"sum_cents":450,"window_end":1700000160000,"window_start":1700000100000}
             fraud-alerts:
               card-testing:card-1:1700000100000 {"id":"card-testing:card-1:1700000100000","rule":"card-testing","key":"card-1","kind":"firing","window":{"start":"2023-11-14T22:15:00.000Z","end":"2023-11-14T22:16:00.000Z"},"severity":"critical","text":"card-1: 3 payments in 2 countries within 60 seconds","timestamp":"2023-11-14T22:15:55.000Z","data":{"card":"card-1","count":3,"countries":["DE","FR"],"country_count":2,"more_countries":false,"sum_cents":450,"window_end":1700000160000,"window_start":1700000100000}}
             fraud-dlq:

@@ -49,7 +49,7 @@ impl Default for Settings {
             orders_topic: "orders".to_owned(),
             customers_topic: "customers".to_owned(),
             rejections_topic: "order-rejections".to_owned(),
-            dedup_within_ms: 3_600_000,
+            dedup_within_ms: 600_000,
         }
     }
 }

@@ -25,7 +25,8 @@ fn key(record: &Generated) -> String {
 
 fn windowed(key: &str, at: i64, size_ms: i64) -> String {
     let start = at - at.rem_euclid(size_ms);
-    format!("{key}@{start}/{}", start + size_ms)
+    let time = chrono::DateTime::from_timestamp_millis(start).unwrap();
+    format!("{key}@{}", time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
 }
 
 /// Suspicious windows. A generated payment is under way for less than 10 s, or is late.

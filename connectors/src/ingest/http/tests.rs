@@ -1,3 +1,5 @@
+//! Ingest over a real socket.
+
 use pipeline::clock::Clock;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -6,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::counters::Counters;
 use crate::ingest::{IngestSettings, TopicSettings};
-use crate::testing::{Fault, TestLog};
+use crate::shared_tests::{Fault, TestLog};
 
 /// A server on a real socket.
 struct Server {

@@ -1,3 +1,5 @@
+//! Batches read back, and every damage is noticed.
+
 use proptest::prelude::*;
 
 use super::super::record::put_header;
