@@ -173,6 +173,8 @@ impl World {
                     self.turn(index);
                     self.turn(index);
                     self.storage.heal();
+                    // A worker that had nothing to write has not noticed: somebody else would.
+                    self.log.reconnect().unwrap();
                 }
                 Step::Clean => self.log.clean().unwrap(),
             }
