@@ -23,7 +23,9 @@ fn binary() -> &'static Path {
         let test = std::env::current_exe().unwrap();
         let profile = test.parent().unwrap().parent().unwrap();
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--package", "topologies", "--bin", "millpond"]);
+        // The whole workspace: one package alone has other features of what it depends on, and
+        // everything would be compiled again.
+        build.args(["build", "--quiet", "--locked", "--workspace", "--bin", "millpond"]);
         build.arg("--target-dir").arg(profile.parent().unwrap());
         if profile.ends_with("release") {
             build.arg("--release");
