@@ -30,4 +30,4 @@ pub use timestamp::TimestampError;
 
 /// The header that carries an event's id, for `dedup`: the value of `Idempotency-Key`, with
 /// `:<line>` behind it where a request has many lines.
-pub const EVENT_ID_HEADER: &str = "mp.id";
+pub use pipeline::format::EVENT_ID_HEADER;

@@ -49,10 +49,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Stream<K, V> {
         V2: Clone + 'static,
         O: Operator<K, V> + 'static,
     {
-        let make = move |next: Next<K2, V2>, _: &mut Assembly| -> Link<K, V> {
-            Rc::new(RefCell::new(make(next)))
-        };
-        self.link(kind, Vec::new(), make)
+        self.then_with(kind, Vec::new(), make)
     }
 
     /// Adds an operator that follows time after this node.

@@ -25,7 +25,6 @@ pub struct Store {
     active: Overlay,
     committing: Option<Overlay>,
     recent: Overlay,
-    buffer: Vec<u8>,
 }
 
 impl Store {
@@ -40,7 +39,6 @@ impl Store {
             active: Overlay::default(),
             committing: None,
             recent: Overlay::default(),
-            buffer: Vec::new(),
         })
     }
 
@@ -140,18 +138,6 @@ impl Store {
     /// About how much memory its overlays take, in bytes.
     pub fn bytes(&self) -> usize {
         self.overlays().map(Overlay::bytes).sum()
-    }
-
-    /// A buffer for building keys, lent so that each read need not allocate one.
-    pub fn take_buffer(&mut self) -> Vec<u8> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.clear();
-        buffer
-    }
-
-    /// Gives the buffer back.
-    pub fn return_buffer(&mut self, buffer: Vec<u8>) {
-        self.buffer = buffer;
     }
 
     fn overlays(&self) -> impl Iterator<Item = &Overlay> {
