@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use pipeline::clock::Clock;
+use pipeline::fail_point::{self, FailPoint};
 use serde_json::value::RawValue;
 
 use crate::caller::{Attempt, Caller};
@@ -71,7 +72,9 @@ impl Courier {
             if *self.phase.borrow() != Phase::Running {
                 return Ending::Abandoned;
             }
+            fail_point::pass(FailPoint::DeliveryBeforeCall);
             let attempt = self.caller.call(&job.webhook_id, &job.body).await;
+            fail_point::pass(FailPoint::DeliveryAfterAnswer);
             let step = schedule.after(&attempt.reply, self.clock.wall_ms());
             self.note(job, &attempt, schedule.attempts());
             match step {

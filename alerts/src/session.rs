@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use pipeline::fail_point::{self, FailPoint};
 use pipeline::log::{
     BatchBuilder, Commit, CommitHandle, Event, LogError, Member, Outcome, TopicPartition,
     partition_for,
@@ -333,6 +334,7 @@ impl<'a> Session<'a> {
         }
         if !snapshots.is_empty() {
             commit.appends = appends.into_iter().collect();
+            fail_point::pass(FailPoint::DeliveryBeforeCommit);
             let handle = self.member.commit(commit);
             self.committing = Some(Committing { handle, snapshots });
         }

@@ -24,6 +24,6 @@ pub use dsl::{Consumed, GlobalTable, Stream, Table, TimeWindows, TopologyBuilder
 pub use key::Key;
 pub use operators::{AlertRule, Grouped, Severity, Split, ViewFields, WindowedGroup};
 pub use record::{Change, Record, RecordInfo, Window, Windowed};
-pub use stores::{clock, position};
+pub use stores::{clock, fail_point, position};
 pub use task::{BadRecordPolicy, Counters, TaskError, TaskSettings};
 pub use topology::{Plan, PlanError, TaskId, Topology, TopologyError, ViewPlan};

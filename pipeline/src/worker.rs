@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use stats::WorkerStats;
+use stores::fail_point::{self, FailPoint};
 use stores::state::StateDb;
 pub use thread::{WorkerHandle, spawn};
 
@@ -329,6 +330,7 @@ impl Worker {
             return Ok(false);
         }
         let offsets = commit.offsets.clone();
+        fail_point::pass(FailPoint::CommitBeforeQueue);
         let handle = self.member.commit(commit);
         self.in_flight = Some(InFlight { handle, made: Made { changelogs, offsets } });
         Ok(true)
@@ -367,7 +369,9 @@ impl Worker {
                 task.committed(changelogs, appended, &mut batch);
             }
         }
+        fail_point::pass(FailPoint::CommitBeforeStore);
         batch.write().map_err(TaskError::from)?;
+        fail_point::pass(FailPoint::CommitAfterStore);
         self.parts.stats.committed();
         self.failures = 0;
         for (partition, position) in &committed.offsets {
@@ -377,6 +381,7 @@ impl Worker {
         if now.saturating_sub(self.flushed_at) >= self.settings.flush_interval {
             self.flushed_at = now;
             self.parts.state.begin_flush().map_err(TaskError::from)?;
+            fail_point::pass(FailPoint::FlushBegun);
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! JSON objects.
 
 pub mod clock;
+pub mod fail_point;
 pub mod position;
 pub mod state;
 pub mod views;

@@ -1,4 +1,7 @@
-//! The tests are in `tests/main.rs`. Here are only the documents whose code must compile and run.
+//! The tests are in `tests/main.rs`. Here are the documents whose code must compile and run, and
+//! what the crash tests share with the command that runs a thousand of them.
+
+pub mod crashes;
 
 /// The README's topology, with its test.
 #[cfg(doctest)]

@@ -7,6 +7,8 @@
 mod cases;
 // The attribute tells clippy that it is all tests, its helpers too.
 #[cfg(test)]
+mod crashes;
+#[cfg(test)]
 mod demo;
 mod log_contract;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use clap::Args;
 use pipeline::clock::{Clock, SystemClock};
+use pipeline::fail_point;
 
 use super::Place;
 use crate::app::App;
@@ -37,6 +38,7 @@ impl Run {
     pub(super) fn run(self, app: &App) -> Result<(), AppError> {
         let config = self.place.load(app)?;
         logs::start(&config.log_level, None);
+        arm_fail_point()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let directory = DataDirectory::lock(&config.data_dir, clock.wall_ms())?;
         let bound = roles::bind(&config.http)?;
@@ -59,4 +61,14 @@ impl Run {
             Ending::Asked => stopped,
         }
     }
+}
+
+/// Has the process kill itself where the environment says so: for tests of crashes.
+fn arm_fail_point() -> Result<(), AppError> {
+    let Ok(text) = std::env::var(fail_point::VARIABLE) else { return Ok(()) };
+    let armed = text.parse::<fail_point::Armed>();
+    let armed = armed.map_err(|error| AppError::Usage(error.to_string()))?;
+    tracing::warn!(point = %armed.point, count = armed.count, "a fail-point is armed");
+    fail_point::arm(armed);
+    Ok(())
 }

@@ -30,6 +30,9 @@ pub struct Worker {
     pub idle_timeout_ms: IdleTimeout,
     /// How often a partition without data passes its progress on.
     pub progress_interval_ms: u64,
+    /// How often the state is brought to files. After a crash, what came since is read again from
+    /// the changelogs.
+    pub state_flush_interval_ms: u64,
     /// What is done with a record that does not decode, or on which a topology panics.
     pub bad_record_policy: BadRecordPolicy,
 }
@@ -41,6 +44,7 @@ impl Default for Worker {
             poll_records_max: 5000,
             idle_timeout_ms: IdleTimeout::AfterMs(30_000),
             progress_interval_ms: 100,
+            state_flush_interval_ms: 60_000,
             bad_record_policy: BadRecordPolicy::Dlq,
         }
     }
@@ -50,7 +54,8 @@ impl Worker {
     pub(super) fn check(&self, at: &At<'_>) -> Result<(), Fault> {
         at.range("commit_interval_ms", self.commit_interval_ms, 1..=60_000)?;
         at.range("poll_records_max", self.poll_records_max as u64, 1..=1_000_000)?;
-        at.range("progress_interval_ms", self.progress_interval_ms, 1..=60_000)
+        at.range("progress_interval_ms", self.progress_interval_ms, 1..=60_000)?;
+        at.range("state_flush_interval_ms", self.state_flush_interval_ms, 100..=3_600_000)
     }
 }
 

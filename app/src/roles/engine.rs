@@ -127,6 +127,7 @@ fn worker_settings(config: &Config, shares: &MemoryShares, instance: &str) -> Wo
         poll_records_max,
         idle_timeout_ms,
         progress_interval_ms,
+        state_flush_interval_ms,
         bad_record_policy,
     } = config.worker.clone();
     let task = TaskSettings {
@@ -147,6 +148,7 @@ fn worker_settings(config: &Config, shares: &MemoryShares, instance: &str) -> Wo
         task,
         commit_interval: Duration::from_millis(commit_interval_ms),
         poll_records_max,
+        flush_interval: Duration::from_millis(state_flush_interval_ms),
         // The share is for two overlays: the open one and the one that is being committed.
         overlay_bytes_max: half(shares.overlay_bytes),
         ..WorkerSettings::new(instance)

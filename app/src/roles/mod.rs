@@ -26,6 +26,7 @@ use std::time::Duration;
 use axum::Router;
 use connectors::Counters;
 use pipeline::clock::Clock;
+use pipeline::fail_point::{self, FailPoint};
 use pipeline::worker::{WorkerHandle, WorkerStats};
 use pipeline::{Plan, Topology};
 use stores::state::StateDb;
@@ -235,9 +236,11 @@ impl Process {
         }
         server.stop(LAST_REQUESTS, &handle);
         runtime.shutdown_timeout(LAST_REQUESTS);
+        fail_point::pass(FailPoint::StopBeforeFlush);
         if let Some(state) = state {
             note(state.flush().map_err(AppError::from));
         }
+        fail_point::pass(FailPoint::StopAfterFlush);
         // The log closes with its last handle: the lock on the directory is let go after it.
         drop(overview);
         drop(directory);

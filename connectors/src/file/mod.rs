@@ -16,6 +16,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use pipeline::fail_point::{self, FailPoint};
 use pipeline::log::{Commit, Log, LogError, Outcome};
 
 use chunk::{Chunk, Cut};
@@ -351,7 +352,9 @@ impl FileTail {
         let (records, dead_letters) = gathered.counts();
         let mut commit = gathered.into_commit();
         self.entry.set(&mut commit, &next.encode(&self.settings.path), now_ms);
+        fail_point::pass(FailPoint::FileBeforeCommit);
         self.commit(commit)?;
+        fail_point::pass(FailPoint::FileAfterCommit);
         self.parser = parser;
         self.position = Some(next);
         self.counters.add(Count::Records, records);

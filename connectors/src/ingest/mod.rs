@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pipeline::clock::Clock;
+use pipeline::fail_point::{self, FailPoint};
 use pipeline::log::record::put_header;
 use pipeline::log::{Commit, Log, LogError, Outcome};
 use pipeline::position::{SourcePosition, Token};
@@ -214,6 +215,7 @@ impl Ingest {
                 position: Default::default(),
             })
             .collect();
+        fail_point::pass(FailPoint::IngestBeforeAppend);
         let underway = if commit.is_empty() { None } else { Some(self.writer.commit(commit)?) };
         Ok(Started { underway, receipt })
     }
@@ -227,6 +229,7 @@ impl Ingest {
         match outcome {
             None => return Ok(receipt),
             Some(Outcome::Committed { appended }) => {
+                fail_point::pass(FailPoint::IngestAfterAppend);
                 for (source, landed) in receipt.token.positions.iter_mut().zip(&appended) {
                     source.position = landed.next;
                 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use stores::fail_point::{self, FailPoint};
 use stores::state::{StateDb, StoreId};
 
 use crate::log::{Log, Position, TopicPartition, Validity};
@@ -49,7 +50,9 @@ pub(crate) fn restore(
         }
         let reached = reader.position(changelog).unwrap_or(from);
         batch.set_position(store, Position::new(reached, end.epoch));
+        fail_point::pass(FailPoint::RestoreBeforeWrite);
         batch.write()?;
+        fail_point::pass(FailPoint::RestoreAfterWrite);
     }
     Ok(restored)
 }

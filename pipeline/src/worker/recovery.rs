@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use stores::fail_point::{self, FailPoint};
+
 use super::{Worker, WorkerError};
 use crate::log::{LogError, Position, TopicPartition, Validity};
 use crate::task::restore::restore;
@@ -41,6 +43,7 @@ impl Worker {
             let log = self.parts.log.as_ref();
             records += restore(log, &self.parts.state, &changelog, store, &as_it_is)?.records;
         }
+        fail_point::pass(FailPoint::RestoreBeforeOffsets);
         let group = plan.topology.names.group();
         let committed = self.parts.log.committed(&group, inputs)?;
         let mut starts = Vec::with_capacity(inputs.len());

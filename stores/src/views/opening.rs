@@ -20,6 +20,7 @@ use super::fields::{Fields, tokenizers};
 use super::progress::Progress;
 use super::schema::ViewSchema;
 use super::writer::ViewError;
+use crate::fail_point::{self, FailPoint};
 
 /// The version of what this module lays out in a folder. It rises with every change of the fields
 /// of `fields`, their options or the payload.
@@ -178,6 +179,7 @@ fn begin(
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => fs::create_dir_all(shard)?,
     }
+    fail_point::pass(FailPoint::IndexRebuildEmptied);
     let settings = IndexSettings {
         // A thread for each small segment costs more than the compression.
         docstore_compress_dedicated_thread: false,
@@ -189,6 +191,7 @@ fn begin(
         .settings(settings)
         .tokenizers(tokenizers())
         .open_or_create(directory.clone())?;
+    fail_point::pass(FailPoint::IndexRebuildUnstamped);
     // The stamp comes last: without it the index was never finished.
     let stamp = serde_json::to_vec_pretty(stamp).expect("a schema has a JSON form");
     fs::write(shard.join(STAMP), stamp)?;

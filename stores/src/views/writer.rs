@@ -20,6 +20,7 @@ use super::opening;
 use super::progress::Progress;
 use super::schema::{SchemaError, ViewSchema};
 use super::view::{Snapshot, View};
+use crate::fail_point::{self, FailPoint};
 
 /// The only shard that a view has today.
 const SHARD: &str = "shard-0";
@@ -266,7 +267,9 @@ impl ViewWriter {
         let mut commit = self.index.prepare_commit()?;
         let payload = serde_json::to_string(progress).expect("positions have a JSON form");
         commit.set_payload(&payload);
+        fail_point::pass(FailPoint::IndexBeforeCommit);
         commit.commit()?;
+        fail_point::pass(FailPoint::IndexAfterCommit);
         self.reader.reload()
     }
 }

@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 
+use stores::fail_point::{self, FailPoint};
 use tokio::sync::oneshot;
 
 use super::super::batch::{PAYLOAD_BYTES_MAX, Placement, Sealed};
@@ -87,8 +88,12 @@ impl Shared {
             return;
         }
         let (ops, bounds_stored) = self.encode(&placed);
+        fail_point::pass(FailPoint::AppendBeforeWrite);
         match self.write(&mut appending, &ops, self.settings.durability.is_sync()) {
-            Ok(()) => self.publish(placed, &bounds_stored),
+            Ok(()) => {
+                fail_point::pass(FailPoint::AppendAfterWrite);
+                self.publish(placed, &bounds_stored);
+            }
             Err(error) => {
                 for Placed { request, .. } in placed {
                     let _ = request.reply.send(Outcome::Unknown(error.to_string()));

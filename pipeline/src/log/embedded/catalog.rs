@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use stores::fail_point::{self, FailPoint};
 
 use super::super::batch::{Header, decode_header};
 use super::super::coordinator::Group;
@@ -79,6 +80,7 @@ impl Catalog {
         let previous = previous.map(|bytes| keys::read::<u32>(keys::EPOCH, &bytes)).transpose();
         let epoch = previous.map_err(LogError::Unavailable)?.unwrap_or(0) + 1;
         storage.write(&[keys::put(keys::EPOCH.to_vec(), &epoch)], true).map_err(unavailable)?;
+        fail_point::pass(FailPoint::OpenAfterEpoch);
         let mut catalog = Self {
             epoch,
             topics: BTreeMap::new(),

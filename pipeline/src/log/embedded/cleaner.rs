@@ -9,6 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use stores::fail_point::{self, FailPoint};
+
 use super::super::storage::{Op, Space};
 use super::super::{Cleanup, LogError, TopicPartition};
 use super::catalog::header_at;
@@ -214,7 +216,9 @@ fn drop_front(
     let bounds = keys::put(keys::partition(id, at.partition), &partition.bounds);
     drop(catalog);
     let delete = Op::DeleteRange(Space::Batches, from, upto);
+    fail_point::pass(FailPoint::CleanBeforeWrite);
     shared.write(&mut appending, &[bounds, delete], false)?;
+    fail_point::pass(FailPoint::CleanAfterWrite);
     tracing::debug!(partition = %at, start, bytes = dropped, "dropped old records");
     Ok(dropped)
 }

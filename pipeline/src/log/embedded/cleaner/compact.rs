@@ -9,6 +9,8 @@
 
 use std::collections::HashMap;
 
+use stores::fail_point::{self, FailPoint};
+
 use super::super::super::batch::{Batch, HEADER_LENGTH, Placement, RecordParts, decode};
 use super::super::super::storage::{Op, Space};
 use super::super::super::{BatchBuilder, LogError, TopicPartition};
@@ -39,6 +41,7 @@ pub(super) fn compact(shared: &Shared, at: &TopicPartition) -> Result<u64, LogEr
         }
         pass.step(&latest, &mut done, upto)?;
     }
+    fail_point::pass(FailPoint::CompactBeforeFinish);
     pass.finish(&done)?;
     Ok(done.bytes_before)
 }
@@ -162,7 +165,9 @@ impl<'a> Pass<'a> {
         let rewritten = self.rewrite(latest, &batches, range, stored);
         done.bytes_before += rewritten.bytes_before;
         done.bytes_after += rewritten.bytes_after;
+        fail_point::pass(FailPoint::CompactBeforeReplace);
         self.replace(rewritten)?;
+        fail_point::pass(FailPoint::CompactAfterReplace);
         done.upto = next;
         Ok(())
     }
