@@ -74,7 +74,9 @@ async fn alerts_that_overtook_a_failing_one_are_not_sent_again_after_a_kill() {
     hooks.wait_for(&ids(0..300)).await;
     eventually("all is committed", || uncommitted(&*log, "ops") == 0).await;
     stop(notifier).await;
-    assert!(hooks.accepted().values().all(|count| *count == 1), "{:?}", hooks.accepted());
+    // A call under way at the last kill may have arrived after the receiver was mended.
+    let again: Vec<_> = hooks.accepted().into_iter().filter(|(_, count)| *count > 1).collect();
+    assert!(again.iter().all(|(alert, count)| *alert == id(0) && *count == 2), "{again:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
