@@ -64,9 +64,43 @@ pub fn int64() -> Serde<i64> {
     Arc::new(Int64)
 }
 
+/// Numbers as 4 big-endian bytes (Kafka's `IntegerSerializer`).
+pub fn int32() -> Serde<i32> {
+    custom(
+        |number: &i32, out| out.extend_from_slice(&number.to_be_bytes()),
+        |bytes| {
+            let bytes = bytes.try_into().map_err(|_| CodecError::new("not 4 bytes"))?;
+            Ok(i32::from_be_bytes(bytes))
+        },
+    )
+}
+
 /// `None` as null, everything else by `inner`.
 pub fn nullable<T: 'static>(inner: Serde<T>) -> Serde<Option<T>> {
     Arc::new(Nullable(inner))
+}
+
+/// Values as two functions write and read them: for formats that need no state of their own. For
+/// others implement [`Codec`].
+///
+/// ```
+/// use pipeline::codec::{CodecError, custom};
+///
+/// let flag = custom(
+///     |flag: &bool, out| out.push(u8::from(*flag)),
+///     |bytes| match bytes {
+///         [0] => Ok(false),
+///         [1] => Ok(true),
+///         _ => Err(CodecError::new("not a flag")),
+///     },
+/// );
+/// assert_eq!(flag.decode(Some(&[1])), Ok(true));
+/// ```
+pub fn custom<T: 'static>(
+    write: impl Fn(&T, &mut Vec<u8>) + Send + Sync + 'static,
+    read: impl Fn(&[u8]) -> Result<T, CodecError> + Send + Sync + 'static,
+) -> Serde<T> {
+    Arc::new(Custom { write, read, of: PhantomData })
 }
 
 fn required(bytes: Option<&[u8]>) -> Result<&[u8], CodecError> {
@@ -126,6 +160,27 @@ impl Codec<i64> for Int64 {
     fn decode(&self, bytes: Option<&[u8]>) -> Result<i64, CodecError> {
         let bytes = required(bytes)?.try_into();
         bytes.map(i64::from_be_bytes).map_err(|_| CodecError::new("not 8 bytes"))
+    }
+}
+
+struct Custom<T, W, R> {
+    write: W,
+    read: R,
+    of: PhantomData<fn(&T)>,
+}
+
+impl<T, W, R> Codec<T> for Custom<T, W, R>
+where
+    W: Fn(&T, &mut Vec<u8>) + Send + Sync,
+    R: Fn(&[u8]) -> Result<T, CodecError> + Send + Sync,
+{
+    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        (self.write)(value, out);
+        Ok(true)
+    }
+
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<T, CodecError> {
+        (self.read)(required(bytes)?)
     }
 }
 

@@ -20,7 +20,8 @@ use crate::key::Key;
 use crate::log::embedded::{EmbeddedLog, EmbeddedSettings};
 use crate::log::storage::MemoryStorage;
 use crate::log::{
-    BatchBuilder, Cleanup, Commit, Log, Outcome, RecordRef, TopicPartition, partition_for,
+    BatchBuilder, Cleanup, Commit, Fetched, Log, Outcome, Reader, RecordRef, TopicPartition,
+    partition_for,
 };
 use crate::task::Counters;
 use crate::topology::{Plan, Topology};
@@ -53,6 +54,8 @@ pub struct TopologyDriver {
     settings: WorkerSettings,
     clock: Arc<ManualClock>,
     worker: Option<Worker>,
+    /// How far [`Self::take_raw`] has read each output topic.
+    taken: BTreeMap<String, Box<dyn Reader>>,
 }
 
 /// A record of an output topic.
@@ -115,7 +118,7 @@ impl TopologyDriver {
             clock: wall,
             stats: Arc::new(WorkerStats::default()),
         };
-        Self { log, parts, settings, clock, worker: None }
+        Self { log, parts, settings, clock, worker: None, taken: BTreeMap::new() }
     }
 
     /// Lets updates of one key within a commit become one, as a running worker does.
@@ -251,13 +254,28 @@ impl TopologyDriver {
     pub fn read_raw(&self, topic: &str) -> Vec<RawRecord> {
         let mut records = Vec::new();
         self.visit(topic, &mut |partition, record| {
-            records.push(RawRecord {
-                partition,
-                key: record.key.map(<[u8]>::to_vec),
-                value: record.value.map(<[u8]>::to_vec),
-                timestamp: record.timestamp,
-            });
+            records.push(raw(partition, record));
         });
+        records
+    }
+
+    /// The committed records of a topic since the last call, without control records.
+    ///
+    /// # Panics
+    /// When the topic does not exist.
+    pub fn take_raw(&mut self, topic: &str) -> Vec<RawRecord> {
+        if !self.taken.contains_key(topic) {
+            let mut reader = self.log.reader().expect("a log in memory gives readers");
+            for partition in 0..self.partitions(topic) {
+                let at = TopicPartition::new(topic, partition);
+                let start = self.log.range(&at).expect("the topic exists").start;
+                reader.assign(&at, start).expect("the topic exists");
+            }
+            self.taken.insert(topic.to_owned(), reader);
+        }
+        let reader = self.taken.get_mut(topic).expect("put there just now");
+        let mut records = Vec::new();
+        drain(reader.as_mut(), &mut |partition, record| records.push(raw(partition, record)));
         records
     }
 
@@ -268,17 +286,7 @@ impl TopologyDriver {
             let mut reader = self.log.reader().expect("a log in memory gives readers");
             let start = self.log.range(&at).expect("the topic exists").start;
             reader.assign(&at, start).expect("the topic exists");
-            loop {
-                let fetched = reader.poll(Duration::ZERO).unwrap_or_else(|error| panic!("{error}"));
-                if fetched.is_empty() {
-                    break;
-                }
-                for record in fetched.iter().flat_map(|fetched| fetched.records()) {
-                    if record.headers.get(CONTROL_HEADER).is_none() {
-                        show(partition, &record);
-                    }
-                }
-            }
+            drain(reader.as_mut(), show);
         }
     }
 
@@ -319,6 +327,36 @@ impl TopologyDriver {
             self.worker = Some(worker.unwrap_or_else(|error| panic!("{error}")));
         }
         self.worker.as_mut().expect("made just now")
+    }
+}
+
+/// Shows everything that `reader` has not read yet, without control records.
+fn drain(reader: &mut dyn Reader, show: &mut dyn FnMut(u32, &RecordRef<'_>)) {
+    loop {
+        let fetched = reader.poll(Duration::ZERO).unwrap_or_else(|error| panic!("{error}"));
+        if fetched.is_empty() {
+            return;
+        }
+        for fetched in &fetched {
+            show_all(fetched, show);
+        }
+    }
+}
+
+fn show_all(fetched: &Fetched, show: &mut dyn FnMut(u32, &RecordRef<'_>)) {
+    for record in fetched.records() {
+        if record.headers.get(CONTROL_HEADER).is_none() {
+            show(fetched.partition.partition, &record);
+        }
+    }
+}
+
+fn raw(partition: u32, record: &RecordRef<'_>) -> RawRecord {
+    RawRecord {
+        partition,
+        key: record.key.map(<[u8]>::to_vec),
+        value: record.value.map(<[u8]>::to_vec),
+        timestamp: record.timestamp,
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`worker::Worker`]s on a [`log::Log`]. This room knows neither HTTP nor files: sources and
 //! sinks are topics of the log.
 
+pub mod aggregates;
 pub mod codec;
 pub mod driver;
 mod dsl;
@@ -14,6 +15,7 @@ pub mod key;
 pub mod log;
 mod operator;
 mod operators;
+pub mod processor;
 pub mod record;
 mod task;
 mod topology;

@@ -26,6 +26,11 @@ pub(crate) trait Timed {
     /// A commit is about to be made: closes and forgets what time has passed by, and saves in a
     /// meta entry what a restart must not forget.
     fn advance(&mut self, ctx: &mut Context<'_>) -> Result<(), Fault>;
+
+    /// How often it must be advanced by the wall clock, in milliseconds, if at all.
+    fn wants_wall_clock(&self) -> Option<i64> {
+        None
+    }
 }
 
 /// Reads one record of a topic into the tree.

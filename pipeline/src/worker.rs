@@ -312,6 +312,7 @@ impl Worker {
         let mut changelogs = Vec::new();
         for task in self.tasks.values_mut() {
             task.tick(now);
+            task.tick_wall(self.parts.clock.wall_ms());
             if !task.is_dirty() {
                 continue;
             }

@@ -34,7 +34,7 @@ use crate::topology::{
 /// # Ok::<(), pipeline::TopologyError>(())
 /// ```
 pub struct TopologyBuilder {
-    graph: Rc<RefCell<Graph>>,
+    pub(crate) graph: Rc<RefCell<Graph>>,
 }
 
 impl TopologyBuilder {

@@ -4,57 +4,38 @@ use std::sync::Arc;
 
 use super::group::Grouped;
 use super::kind;
-use super::stream_time::{put_timestamp, split_timestamp};
-use crate::codec::{Serde, Value, int64, json};
-use crate::dsl::Table;
+use super::stored::Stored;
+use crate::aggregates::{Aggregator, Count, Fold, Reduce};
+use crate::codec::{Serde, Value, json};
+use crate::dsl::{Stream, Table};
 use crate::key::Key;
 use crate::operator::{Fault, Next, Operator};
 use crate::record::{Change, Record};
 use crate::task::Context;
-use crate::topology::StoreRef;
 
-struct Aggregate<K, A, I, F> {
-    node: String,
-    store: StoreRef,
-    functions: Arc<(I, F)>,
-    codec: Serde<A>,
+struct Aggregate<K, V, G: Aggregator<K, V>> {
+    aggregator: Arc<G>,
+    stored: Stored<G::State>,
     key: Vec<u8>,
-    value: Vec<u8>,
-    next: Next<K, Change<A>>,
+    next: Next<K, Change<G::Output>>,
 }
 
-impl<K, V, A, I, F> Operator<K, V> for Aggregate<K, A, I, F>
-where
-    K: Key,
-    A: Clone,
-    I: Fn() -> A,
-    F: Fn(&K, &V, A) -> A,
-{
+impl<K: Key, V, G: Aggregator<K, V>> Operator<K, V> for Aggregate<K, V, G> {
     fn process(&mut self, record: Record<K, V>, ctx: &mut Context<'_>) -> Result<(), Fault> {
         let Record { key, value, timestamp } = record;
         self.key.clear();
         self.key.push(kind::ENTRY);
         if !key.encode(&mut self.key) {
-            ctx.count_dropped(&self.node, "null key");
+            ctx.count_dropped(self.stored.node(), "null key");
             return Ok(());
         }
-        let codec = &self.codec;
-        let read = ctx.read(self.store, &self.key, |stored| {
-            let Some((timestamp, bytes)) = stored.and_then(split_timestamp) else {
-                return Ok((i64::MIN, None));
-            };
-            codec.decode(Some(bytes)).map(|value| (timestamp, Some(value)))
-        })?;
-        let (seen, old) = read.map_err(|error| ctx.bad_state(&self.node, &error))?;
-        let (initial, add) = &*self.functions;
-        let new = add(&key, &value, old.clone().unwrap_or_else(initial));
-        let timestamp = timestamp.max(seen);
-        self.value.clear();
-        put_timestamp(&mut self.value, timestamp);
-        let encoded = self.codec.encode(&new, &mut self.value);
-        encoded.map_err(|error| ctx.bad_state(&self.node, &error))?;
-        ctx.put(self.store, &self.key, &self.value);
-        let value = Change { new: Some(new), old };
+        let (seen, state) = self.stored.get(&self.key, ctx)?.unzip();
+        let old = state.as_ref().map(|state| self.aggregator.output(state));
+        let state = state.unwrap_or_else(|| self.aggregator.init());
+        let state = self.aggregator.add(state, &key, &value, ctx.at(timestamp));
+        let timestamp = seen.map_or(timestamp, |seen| timestamp.max(seen));
+        self.stored.put(&self.key, timestamp, &state, ctx)?;
+        let value = Change { new: Some(self.aggregator.output(&state)), old };
         self.next.forward(Record { key, value, timestamp }, ctx)
     }
 }
@@ -62,7 +43,7 @@ where
 impl<K: Key, V: Value> Grouped<K, V> {
     /// Counts the records of each key, in the store `store`.
     pub fn count(self, store: &str) -> Table<K, i64> {
-        self.aggregate_with(store, int64(), || 0, |_, _, count| count + 1)
+        self.aggregate_by(store, Count)
     }
 
     /// Puts the records of each key together, in the store `store`.
@@ -71,11 +52,7 @@ impl<K: Key, V: Value> Grouped<K, V> {
         store: &str,
         add: impl Fn(V, &V) -> V + Send + Sync + 'static,
     ) -> Table<K, V> {
-        let add = move |_: &K, value: &V, old: Option<V>| {
-            Some(old.map_or_else(|| value.clone(), |old| add(old, value)))
-        };
-        let optional = self.aggregate_with(store, json(), || None, add);
-        optional.map_values(|_, value: &Option<V>| value.clone().expect("a reduced key has one"))
+        self.aggregate_by(store, Reduce::new(add))
     }
 
     /// Aggregates the records of each key, in the store `store`, as JSON.
@@ -96,20 +73,50 @@ impl<K: Key, V: Value> Grouped<K, V> {
         initial: impl Fn() -> A + Send + Sync + 'static,
         add: impl Fn(&K, &V, A) -> A + Send + Sync + 'static,
     ) -> Table<K, A> {
-        let stream = self.partitioned(store);
-        let store = stream.graph.borrow_mut().add_store(store);
-        let functions = Arc::new((initial, add));
-        let node = stream.next_name("KSTREAM-AGGREGATE");
-        let read_codec = Arc::clone(&codec);
-        let changes = stream.then_with("KSTREAM-AGGREGATE", vec![store], move |next| Aggregate {
-            node: node.clone(),
-            store,
-            functions: Arc::clone(&functions),
-            codec: Arc::clone(&codec),
-            key: Vec::new(),
-            value: Vec::new(),
-            next,
-        });
-        Table::stored(changes, store, read_codec, |key: &K, out: &mut Vec<u8>| key.encode(out))
+        self.aggregate_by(store, Fold::new(codec, initial, add))
     }
+
+    /// Aggregates the records of each key as `aggregator` does, in the store `store`.
+    ///
+    /// ```
+    /// use pipeline::TopologyBuilder;
+    /// use pipeline::aggregates::Count;
+    /// use pipeline::driver::TopologyDriver;
+    ///
+    /// let builder = TopologyBuilder::new("visits");
+    /// builder.stream::<String, i64>("visits").group_by_key().aggregate_by("n", Count).to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe("visits", "home", &1_i64, 0);
+    /// driver.pipe("visits", "home", &1_i64, 1);
+    /// let counts = driver.read::<String, i64>("out");
+    /// assert_eq!(counts.last().unwrap().value, Some(2));
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
+    pub fn aggregate_by<G: Aggregator<K, V>>(
+        self,
+        store: &str,
+        aggregator: G,
+    ) -> Table<K, G::Output> {
+        self.aggregated(store, aggregator)
+    }
+}
+
+/// Places an aggregate behind `stream`, whose records lie where their keys are.
+pub(super) fn place<K: Key, V: Clone + 'static, G: Aggregator<K, V>>(
+    stream: &Stream<K, V>,
+    store: &str,
+    aggregator: G,
+) -> Table<K, G::Output> {
+    let store = stream.graph.borrow_mut().add_store(store);
+    let aggregator = Arc::new(aggregator);
+    let (node, codec) = (stream.next_name("KSTREAM-AGGREGATE"), aggregator.codec());
+    let (shown, read_codec) = (Arc::clone(&aggregator), Arc::clone(&codec));
+    let changes = stream.then_with("KSTREAM-AGGREGATE", vec![store], move |next| Aggregate {
+        aggregator: Arc::clone(&aggregator),
+        stored: Stored::new(node.clone(), store, Arc::clone(&codec)),
+        key: Vec::new(),
+        next,
+    });
+    let key_of = |key: &K, out: &mut Vec<u8>| key.encode(out);
+    Table::stored_as(changes, (store, read_codec), key_of, move |state| shown.output(state))
 }

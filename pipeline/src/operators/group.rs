@@ -2,25 +2,30 @@
 
 use std::sync::Arc;
 
+use super::aggregate;
+use super::combine::{Combine, Merged};
 use super::sink::Sink;
 use super::window_aggregate::WindowedGroup;
+use crate::aggregates::Aggregator;
 use crate::codec::{Serde, Value, json};
-use crate::dsl::{Consumed, Stream, TimeWindows};
+use crate::dsl::{Consumed, Stream, Table, TimeWindows};
 use crate::key::Key;
-use crate::topology::{Target, TopicName};
+use crate::topology::{Target, TopicName, TopologyError};
 
 /// A stream grouped by key, to be aggregated.
 pub struct Grouped<K, V> {
     stream: Stream<K, V>,
     /// The repartition topic's name; without one it is the store's.
     name: Option<String>,
+    /// How many partial aggregates the sending side holds, if it makes any.
+    combined: Option<usize>,
 }
 
 impl<K: Key, V: Value> Stream<K, V> {
     /// Groups by the key. If it was changed before, the records go through a repartition topic
     /// named after the store.
     pub fn group_by_key(&self) -> Grouped<K, V> {
-        Grouped { stream: self.clone(), name: None }
+        Grouped { stream: self.clone(), name: None, combined: None }
     }
 
     /// Groups by a new key, through the repartition topic `name`.
@@ -29,7 +34,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         name: &str,
         select: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
     ) -> Grouped<K2, V> {
-        Grouped { stream: self.select_key(select), name: Some(name.to_owned()) }
+        Grouped { stream: self.select_key(select), name: Some(name.to_owned()), combined: None }
     }
 
     /// Sends the records through the repartition topic `name` to where their keys are; values
@@ -57,6 +62,55 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
 }
 
 impl<K: Key, V: Value> Grouped<K, V> {
+    /// Aggregates partially before the repartition, if there is one: the records of a key within
+    /// a commit become one, with at most `entries_max` keys held in memory. For keys of which few
+    /// have most of the records. The aggregate must be able to merge; its results are the same,
+    /// only their updates are fewer.
+    ///
+    /// ```
+    /// use pipeline::TopologyBuilder;
+    /// use pipeline::aggregates::Count;
+    ///
+    /// let builder = TopologyBuilder::new("visits");
+    /// builder
+    ///     .stream::<String, String>("visits")
+    ///     .group_by("by-country", |_, country| country.clone())
+    ///     .combined(10_000)
+    ///     .aggregate_by("visits", Count)
+    ///     .to("visits-by-country");
+    /// # builder.build()?;
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
+    #[must_use]
+    pub fn combined(mut self, entries_max: usize) -> Self {
+        self.combined = Some(entries_max.max(1));
+        self
+    }
+
+    /// The aggregate of each key as `aggregator` makes it, kept in `store`.
+    pub(super) fn aggregated<G: Aggregator<K, V>>(
+        self,
+        store: &str,
+        aggregator: G,
+    ) -> Table<K, G::Output> {
+        let Some(entries_max) = self.combined.filter(|_| self.stream.rekeyed) else {
+            return aggregate::place(&self.partitioned(store), store, aggregator);
+        };
+        let name = self.name.as_deref().unwrap_or(store);
+        let node = self.stream.next_name("KSTREAM-COMBINE");
+        if aggregator.merge().is_none() {
+            let error = TopologyError::NeedsMerge { node: node.clone() };
+            self.stream.graph.borrow_mut().errors.push(error);
+        }
+        let aggregator = Arc::new(aggregator);
+        let combine = Arc::clone(&aggregator);
+        let partial = self.stream.then_timed("KSTREAM-COMBINE", Vec::new(), move |next| {
+            Combine::new(node.clone(), Arc::clone(&combine), entries_max, next)
+        });
+        let partial = partial.repartition_with(name, aggregator.codec());
+        aggregate::place(&partial, store, Merged::<V, G>::new(aggregator))
+    }
+
     /// Groups by time as well.
     pub fn windowed_by(self, windows: TimeWindows) -> WindowedGroup<K, V> {
         WindowedGroup { grouped: self, windows }

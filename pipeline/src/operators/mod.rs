@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod alert;
+mod combine;
 mod dedup;
 mod filter;
 mod group;
@@ -9,11 +10,14 @@ mod join;
 mod map;
 mod materialize;
 mod peek;
+mod process;
 mod sink;
 pub(crate) mod source;
 mod split;
+mod stored;
 mod stream_time;
 mod table;
+mod top;
 mod view;
 mod window_aggregate;
 

@@ -41,6 +41,16 @@ impl<K: Clone + 'static, V: Clone + 'static> Table<K, V> {
         codec: Serde<V>,
         key_of: impl Fn(&K, &mut Vec<u8>) -> bool + Send + Sync + 'static,
     ) -> Self {
+        Self::stored_as(changes, (store, codec), key_of, V::clone)
+    }
+
+    /// As [`Self::stored`], for a store whose values `show` makes the table's of.
+    pub(crate) fn stored_as<S: 'static>(
+        changes: Stream<K, Change<V>>,
+        (store, codec): (StoreRef, Serde<S>),
+        key_of: impl Fn(&K, &mut Vec<u8>) -> bool + Send + Sync + 'static,
+        show: impl Fn(&S) -> V + Send + Sync + 'static,
+    ) -> Self {
         let node = changes.name();
         let lookup = move |key: &K, ctx: &mut Context<'_>| -> Result<Option<V>, Fault> {
             let mut bytes = vec![kind::ENTRY];
@@ -49,7 +59,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Table<K, V> {
             }
             let found = ctx.read(store, &bytes, |stored| {
                 let value = stored.and_then(split_timestamp).map(|(_, value)| value);
-                value.map(|bytes| codec.decode(Some(bytes))).transpose()
+                value.map(|bytes| codec.decode(Some(bytes)).map(|state| show(&state))).transpose()
             })?;
             found.map_err(|error| ctx.bad_state(&node, &error))
         };

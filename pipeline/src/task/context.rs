@@ -4,6 +4,7 @@ use stores::state::{Entry, StateError, Store};
 
 use super::counters::Counters;
 use super::outputs::Outputs;
+use crate::aggregates::At;
 use crate::codec::CodecError;
 use crate::format::EVENT_ID_HEADER;
 use crate::format::origin::Origin;
@@ -22,6 +23,8 @@ pub(crate) struct Context<'a> {
     pub(super) current: Current<'a>,
     /// Behind a repartition: the smallest clock of the sources.
     pub(super) closing: Option<i64>,
+    /// While time is advanced: the wall clock, in milliseconds since 1970-01-01 UTC.
+    pub(super) wall_ms: Option<i64>,
     /// Something was changed since the record began.
     pub(super) touched: bool,
 }
@@ -77,6 +80,46 @@ impl Context<'_> {
     /// else the operator's stream time.
     pub(crate) fn closing_clock(&self, own: i64) -> i64 {
         self.closing.unwrap_or(own)
+    }
+
+    /// When a record with `timestamp`, made from the current one, happens among all others.
+    pub(crate) fn at(&self, timestamp: i64) -> At {
+        let of = |origin: Origin| At {
+            timestamp,
+            source: origin.source.saturating_add(1),
+            partition: origin.partition,
+            offset: origin.offset,
+        };
+        self.current.origin.map_or_else(|| At::time(timestamp), of)
+    }
+
+    /// Where the record that is being handled comes from; `None` if time made it.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        self.current.origin
+    }
+
+    /// Does something as if it came of a record from `origin`: for what was held back.
+    pub(crate) fn as_if_from<T>(&mut self, origin: Origin, run: impl FnOnce(&mut Self) -> T) -> T {
+        let then = Current { origin: Some(origin), ..Current::none() };
+        let current = std::mem::replace(&mut self.current, then);
+        let done = run(self);
+        self.current = current;
+        done
+    }
+
+    /// While time is advanced: what the worker's wall clock shows.
+    pub(crate) fn wall_ms(&self) -> Option<i64> {
+        self.wall_ms
+    }
+
+    /// The headers of the record that is being handled.
+    pub(crate) fn headers(&self) -> Headers<'_> {
+        self.current.headers
+    }
+
+    /// Adds a header to what this record becomes in the topics of `to`.
+    pub(crate) fn add_header(&mut self, name: &str, value: &[u8]) {
+        self.outputs.add_header(name, value);
     }
 
     /// The id that the sender gave the event.

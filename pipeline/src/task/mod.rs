@@ -145,6 +145,17 @@ pub(crate) struct Task {
     inputs: Inputs,
     clocks: Clocks,
     outputs: Outputs,
+    wall: WallClock,
+}
+
+/// What the task knows of the wall clock, for the operators that want it.
+#[derive(Default)]
+struct WallClock {
+    /// The shortest period that one of them waits for, in milliseconds.
+    period: Option<i64>,
+    now: Option<i64>,
+    /// A period has ended since they were advanced last.
+    due: bool,
 }
 
 /// What a task gives to a commit.
@@ -189,6 +200,10 @@ impl Task {
             stores,
             slots,
             entries,
+            wall: WallClock {
+                period: assembly.timed.iter().filter_map(|t| t.borrow().wants_wall_clock()).min(),
+                ..WallClock::default()
+            },
             timed: assembly.timed,
             inputs: Inputs::new(partitions, starts),
             clocks,
@@ -271,12 +286,14 @@ impl Task {
         record: &RecordRef<'_>,
         globals: &[GlobalRows],
     ) -> Result<(), TaskError> {
+        self.outputs.begin_record();
         let mut ctx = Context {
             stores: &mut self.stores,
             slots: &self.slots,
             globals,
             outputs: &mut self.outputs,
             counters: &self.counters,
+            wall_ms: None,
             current: self.clocks.current(input, record, self.id.partition),
             closing: self.clocks.closing(),
             touched: false,
@@ -335,9 +352,17 @@ impl Task {
         }
     }
 
+    /// Notes what the wall clock shows, in milliseconds since 1970-01-01 UTC.
+    pub(crate) fn tick_wall(&mut self, now: i64) {
+        let Some(period) = self.wall.period else { return };
+        let number = |at: i64| at.div_euclid(period);
+        self.wall.due |= self.wall.now.is_none_or(|last| number(now) > number(last));
+        self.wall.now = Some(now);
+    }
+
     /// Whether a commit would have something to say.
     pub(crate) fn is_dirty(&self) -> bool {
-        self.inputs.moved() || self.clocks.changed()
+        self.inputs.moved() || self.clocks.changed() || self.wall.due
     }
 
     /// About how much memory its overlays and outputs take, in bytes.
@@ -380,12 +405,15 @@ impl Task {
     }
 
     fn advance(&mut self, globals: &[GlobalRows]) -> Result<(), TaskError> {
+        self.outputs.begin_record();
+        self.wall.due = false;
         let mut ctx = Context {
             stores: &mut self.stores,
             slots: &self.slots,
             globals,
             outputs: &mut self.outputs,
             counters: &self.counters,
+            wall_ms: self.wall.now,
             current: Current::none(),
             closing: self.clocks.closing(),
             touched: false,
@@ -425,7 +453,7 @@ fn known_poison<'a>(poison: &'a Poison, at: &TopicPartition, offset: u64) -> Opt
     (found == at && *place == offset).then_some(reason.as_str())
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

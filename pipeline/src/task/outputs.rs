@@ -23,6 +23,8 @@ pub(crate) struct Outputs {
     progress_interval: Duration,
     headers: Vec<u8>,
     origin: Vec<u8>,
+    /// Headers that a processor has added to what the current record becomes.
+    added: Vec<u8>,
 }
 
 struct SinkOutput {
@@ -33,6 +35,7 @@ struct SinkOutput {
     /// Whether control records follow the data.
     controlled: bool,
     carries_event_id: bool,
+    carries_added: bool,
     latest: Option<Latest>,
     /// When each partition got its last control record, and which.
     told: Vec<Option<(Duration, Control)>>,
@@ -78,6 +81,7 @@ impl Outputs {
                 own: is_view.then_some(id.partition),
                 controlled: is_view || is_repartition,
                 carries_event_id: is_repartition,
+                carries_added: matches!(spec.target, Target::To(_)),
                 latest: (spec.coalesce && settings.coalesce).then(Latest::default),
                 told: vec![None; partitions],
             });
@@ -90,7 +94,18 @@ impl Outputs {
             progress_interval: settings.progress_interval,
             headers: Vec::new(),
             origin: Vec::new(),
+            added: Vec::new(),
         }
+    }
+
+    /// Adds a header to what the current record becomes in the topics of `to`.
+    pub(crate) fn add_header(&mut self, name: &str, value: &[u8]) {
+        put_header(&mut self.added, name, value);
+    }
+
+    /// Another record is current: it has no added headers yet.
+    pub(crate) fn begin_record(&mut self) {
+        self.added.clear();
     }
 
     /// Writes `record`, made from `current`.
@@ -119,6 +134,9 @@ impl Outputs {
             && let Some(id) = current.headers.get(EVENT_ID_HEADER)
         {
             put_header(&mut self.headers, EVENT_ID_HEADER, id);
+        }
+        if output.carries_added {
+            self.headers.extend_from_slice(&self.added);
         }
         let partition = output.partition(record.key, current);
         match (&mut output.latest, record.key) {

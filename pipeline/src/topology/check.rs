@@ -60,6 +60,15 @@ pub enum TopologyError {
         /// The grace, in milliseconds.
         grace_ms: i64,
     },
+    /// An aggregate that cannot merge, where partial ones must be put together.
+    #[error(
+        "{node} puts partial aggregates together, but its aggregate cannot merge: give it a merge \
+         (`Fold::with_merge`, `Aggregator::merge`), or another aggregate"
+    )]
+    NeedsMerge {
+        /// The node.
+        node: String,
+    },
     /// A view whose fields cannot be.
     #[error("view `{view}`: {reason}")]
     View {

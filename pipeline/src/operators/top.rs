@@ -1,0 +1,313 @@
+//! `top`: the best rows of a table for each group, a leaderboard.
+//!
+//! Each partition keeps all of its rows in order of rank and hands on those that are among its own
+//! best; the few of all partitions meet in one place, which keeps the best of them. So the rows
+//! that go through the repartition are those that matter, and a row that falls or is deleted makes
+//! room for the next one, exactly.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::kind;
+use super::stored::Stored;
+use crate::aggregates::Ranked;
+use crate::codec::{CodecError, Serde, custom};
+use crate::dsl::Table;
+use crate::key::Key;
+use crate::log::record::{put_signed, put_varint, take_signed, take_slice, take_varint};
+use crate::operator::{Fault, Next, Operator};
+use crate::record::{Change, Record};
+use crate::task::Context;
+use crate::topology::StoreRef;
+
+/// A row's place: the higher rank first, of equal ones the smaller item by its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    /// The rank with all bits turned: ascending order is that of descending ranks.
+    turned: i64,
+    item: Vec<u8>,
+}
+
+impl Place {
+    fn new(rank: i64, item: &impl Key) -> Self {
+        let mut bytes = Vec::new();
+        item.encode(&mut bytes);
+        Self { turned: !rank, item: bytes }
+    }
+
+    /// The key of the row in the order of its group: kind, group with its length, rank, item.
+    fn index_key(&self, group: &[u8]) -> Vec<u8> {
+        let mut key = group_prefix(group);
+        key.extend_from_slice(&(self.turned ^ i64::MIN).to_be_bytes());
+        key.extend_from_slice(&self.item);
+        key
+    }
+
+    fn from_index_key(key: &[u8], prefix: usize) -> Option<Self> {
+        let (turned, item) = key.get(prefix..)?.split_first_chunk::<8>()?;
+        Some(Self { turned: i64::from_be_bytes(*turned) ^ i64::MIN, item: item.to_vec() })
+    }
+}
+
+fn group_prefix(group: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(group.len()).expect("a record's key is shorter than 4 GiB");
+    let mut key = vec![kind::ENTRY];
+    key.extend_from_slice(&length.to_be_bytes());
+    key.extend_from_slice(group);
+    key
+}
+
+/// The first key behind all that begin with `prefix`, which begins with a kind.
+fn after_prefix(prefix: &[u8]) -> Vec<u8> {
+    let mut after = prefix.to_vec();
+    while after.last() == Some(&u8::MAX) {
+        after.pop();
+    }
+    *after.last_mut().expect("a kind is less than 255") += 1;
+    after
+}
+
+type Select<K, V, G, T> = dyn Fn(&K, &V) -> (G, i64, T) + Send + Sync;
+
+/// Hands on the rows that come into or leave the best of this partition.
+struct LocalTop<K, V, G, T> {
+    node: String,
+    store: StoreRef,
+    n: usize,
+    select: Arc<Select<K, V, G, T>>,
+    next: Next<G, Change<Place>>,
+}
+
+impl<K, V, G: Key, T: Key> Operator<K, Change<V>> for LocalTop<K, V, G, T> {
+    fn process(
+        &mut self,
+        record: Record<K, Change<V>>,
+        ctx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        let Record { key, value: Change { new, old }, timestamp } = record;
+        let place = |value: &V| {
+            let (group, rank, item) = (self.select)(&key, value);
+            let mut bytes = Vec::new();
+            let grouped = group.encode(&mut bytes);
+            grouped.then(|| (group, bytes, Place::new(rank, &item)))
+        };
+        let (old, new) = (old.as_ref().and_then(place), new.as_ref().and_then(place));
+        match (old, new) {
+            (Some(old), Some(new)) if old.1 == new.1 => {
+                let (group, bytes, new) = new;
+                self.update(&group, &bytes, (Some(old.2), Some(new), timestamp), ctx)
+            }
+            (old, new) => {
+                if let Some((group, bytes, old)) = old {
+                    self.update(&group, &bytes, (Some(old), None, timestamp), ctx)?;
+                }
+                let Some((group, bytes, new)) = new else { return Ok(()) };
+                self.update(&group, &bytes, (None, Some(new), timestamp), ctx)
+            }
+        }
+    }
+}
+
+impl<K, V, G: Key, T> LocalTop<K, V, G, T> {
+    /// Changes a row of `group`, and hands on what that changes among its best.
+    fn update(
+        &self,
+        group: &G,
+        bytes: &[u8],
+        (old, new, timestamp): (Option<Place>, Option<Place>, i64),
+        ctx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        if old == new {
+            return Ok(());
+        }
+        let before = self.best(bytes, ctx)?;
+        if let Some(old) = &old {
+            ctx.delete(self.store, &old.index_key(bytes));
+        }
+        if let Some(new) = &new {
+            ctx.put(self.store, &new.index_key(bytes), &[1]);
+        }
+        let beyond = |place: &Option<Place>| {
+            let last = before.last().filter(|_| before.len() == self.n);
+            place.as_ref().is_none_or(|place| last.is_some_and(|last| place > last))
+        };
+        if beyond(&old) && beyond(&new) {
+            return Ok(());
+        }
+        let after = self.best(bytes, ctx)?;
+        let left = before.iter().filter(|place| !after.contains(place));
+        let came = after.iter().filter(|place| !before.contains(place));
+        let left = left.map(|place| Change { new: None, old: Some(place.clone()) });
+        let came = came.map(|place| Change { new: Some(place.clone()), old: None });
+        for value in left.chain(came) {
+            let record = Record { key: group.clone(), value, timestamp };
+            self.next.forward(record, ctx)?;
+        }
+        Ok(())
+    }
+
+    fn best(&self, group: &[u8], ctx: &Context<'_>) -> Result<Vec<Place>, Fault> {
+        let from = group_prefix(group);
+        let to = after_prefix(&from);
+        let entries = ctx.scan(self.store, (&from, &to), self.n)?;
+        let places = entries.iter().map(|(key, _)| Place::from_index_key(key, from.len()));
+        places.collect::<Option<_>>().ok_or_else(|| {
+            ctx.bad_state(&self.node, &CodecError::new("too short for a row with a rank"))
+        })
+    }
+}
+
+/// The best rows of all partitions, together.
+struct GlobalTop<G, T> {
+    n: usize,
+    stored: Stored<BTreeSet<Place>>,
+    show: fn(&Place) -> Option<Ranked<i64, T>>,
+    key: Vec<u8>,
+    next: Next<G, Change<Vec<Ranked<i64, T>>>>,
+}
+
+impl<G: Key, T: Clone> Operator<G, Change<Place>> for GlobalTop<G, T> {
+    fn process(
+        &mut self,
+        record: Record<G, Change<Place>>,
+        ctx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        let Record { key, value: Change { new, old }, timestamp } = record;
+        self.key.clear();
+        self.key.push(kind::ENTRY);
+        key.encode(&mut self.key);
+        let (seen, before) = self.stored.get(&self.key, ctx)?.unzip();
+        let before = before.unwrap_or_default();
+        let mut after = before.clone();
+        old.as_ref().map(|old| after.remove(old));
+        after.extend(new);
+        let timestamp = seen.map_or(timestamp, |seen| timestamp.max(seen));
+        self.stored.put(&self.key, timestamp, &after, ctx)?;
+        if before.iter().take(self.n).eq(after.iter().take(self.n)) {
+            return Ok(());
+        }
+        let rows = |places: &BTreeSet<Place>| {
+            let rows: Vec<_> = places.iter().take(self.n).filter_map(self.show).collect();
+            (!rows.is_empty()).then_some(rows)
+        };
+        let value = Change { new: rows(&after), old: rows(&before) };
+        self.next.forward(Record { key, value, timestamp }, ctx)
+    }
+}
+
+fn show<T: Key>(place: &Place) -> Option<Ranked<i64, T>> {
+    let item = T::decode(Some(&place.item)).ok()?;
+    Some(Ranked { rank: !place.turned, item })
+}
+
+/// A change of a row's place as bytes: 1 if it came and 0 if it left, rank, item.
+fn place_codec() -> Serde<Change<Place>> {
+    let write = |change: &Change<Place>, out: &mut Vec<u8>| {
+        out.push(u8::from(change.new.is_some()));
+        let place = change.new.as_ref().or(change.old.as_ref());
+        let place = place.expect("a change that changes nothing is not handed on");
+        put_signed(out, place.turned);
+        out.extend_from_slice(&place.item);
+    };
+    custom(write, |bytes| {
+        let read = || {
+            let (came, mut rest) = bytes.split_first()?;
+            let turned = take_signed(&mut rest)?;
+            let place = Some(Place { turned, item: rest.to_vec() });
+            Some(match came {
+                0 => Change { new: None, old: place },
+                _ => Change { new: place, old: None },
+            })
+        };
+        read().ok_or_else(|| CodecError::new("not a row's place"))
+    })
+}
+
+/// Places as bytes: their number, and for each rank and item with its length.
+fn places_codec() -> Serde<BTreeSet<Place>> {
+    let write = |places: &BTreeSet<Place>, out: &mut Vec<u8>| {
+        put_varint(out, places.len() as u64);
+        for place in places {
+            put_signed(out, place.turned);
+            put_varint(out, place.item.len() as u64);
+            out.extend_from_slice(&place.item);
+        }
+    };
+    custom(write, |mut bytes| {
+        let mut read = || {
+            let mut places = BTreeSet::new();
+            for _ in 0..take_varint(&mut bytes)? {
+                let turned = take_signed(&mut bytes)?;
+                let item = take_slice(&mut bytes)?.to_vec();
+                places.insert(Place { turned, item });
+            }
+            bytes.is_empty().then_some(places)
+        };
+        read().ok_or_else(|| CodecError::new("not the places of rows"))
+    })
+}
+
+impl<K: Key, V: Clone + 'static> Table<K, V> {
+    /// The `n` rows of the highest rank for each group, the highest first; of equal ranks the one
+    /// whose item has the smaller bytes first. `select` gives a row's group, rank and item; the
+    /// items of different rows differ. Rows may rise, fall, change their group and be deleted.
+    ///
+    /// The rows of a partition are kept in order in the store `<name>-rows`; the best of each
+    /// partition go through the repartition topic `name` and are kept in the store `name`.
+    ///
+    /// ```
+    /// use pipeline::TopologyBuilder;
+    /// use pipeline::driver::TopologyDriver;
+    ///
+    /// let builder = TopologyBuilder::new("games");
+    /// builder
+    ///     .table::<String, i64>("points", "points")
+    ///     .top("leaders", 2, |player, points| ("all".to_owned(), *points, player.clone()))
+    ///     .to_stream()
+    ///     .map_values(|_, best| best.iter().map(|row| row.item.clone()).collect::<Vec<_>>())
+    ///     .to("leaders");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// for (player, points) in [("ada", 5), ("bob", 9), ("eve", 7), ("bob", 1)] {
+    ///     driver.pipe("points", player, &points, 0);
+    /// }
+    /// let leaders = driver.read::<String, Vec<String>>("leaders");
+    /// assert_eq!(leaders[2].value.as_deref().unwrap(), ["bob", "eve"]);
+    /// assert_eq!(leaders.last().unwrap().value.as_deref().unwrap(), ["eve", "ada"]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
+    pub fn top<G: Key, T: Key>(
+        &self,
+        name: &str,
+        n: usize,
+        select: impl Fn(&K, &V) -> (G, i64, T) + Send + Sync + 'static,
+    ) -> Table<G, Vec<Ranked<i64, T>>> {
+        let select: Arc<Select<K, V, G, T>> = Arc::new(select);
+        let rows = self.changes.graph.borrow_mut().add_store(&format!("{name}-rows"));
+        let node = self.changes.next_name("KTABLE-TOP");
+        let local = self.changes.then_with("KTABLE-TOP", vec![rows], move |next| LocalTop {
+            node: node.clone(),
+            store: rows,
+            n,
+            select: Arc::clone(&select),
+            next,
+        });
+        let met = local.repartition_with(name, place_codec());
+        let store = met.graph.borrow_mut().add_store(name);
+        let node = met.next_name("KTABLE-TOP");
+        let changes = met.then_with("KTABLE-TOP", vec![store], move |next| GlobalTop {
+            n,
+            stored: Stored::new(node.clone(), store, places_codec()),
+            show,
+            key: Vec::new(),
+            next,
+        });
+        let key_of = |key: &G, out: &mut Vec<u8>| key.encode(out);
+        let rows = move |places: &BTreeSet<Place>| -> Vec<_> {
+            places.iter().take(n).filter_map(show).collect()
+        };
+        Table::stored_as(changes, (store, places_codec()), key_of, rows)
+    }
+}
+
+#[cfg(test)]
+mod tests;
