@@ -4,42 +4,51 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pipeline::codec::{Serde, bytes, int64, nullable, utf8};
-use pipeline::driver::{Script, TopologyDriver, check_four_ways};
+use pipeline::codec::{Serde, int64, nullable, utf8};
+use pipeline::driver::{RawRecord, Script, TopologyDriver, check_four_ways};
 use pipeline::{Consumed, Key, Stream, TimeWindows, Topology, TopologyBuilder, Windowed};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-type Text = Option<String>;
+pub(crate) type Text = Option<String>;
 
-#[derive(Deserialize)]
-struct Input {
-    topic: String,
-    key: Text,
-    value: Text,
-    timestamp: i64,
+/// A record that goes in.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Input {
+    pub(crate) topic: String,
+    pub(crate) key: Text,
+    pub(crate) value: Text,
+    pub(crate) timestamp: i64,
 }
 
-#[derive(Debug, PartialEq, Deserialize)]
-struct Output {
-    key: Text,
-    value: serde_json::Value,
-    timestamp: i64,
-    window_start: Option<i64>,
-    window_end: Option<i64>,
-    line: usize,
+/// A record that comes out.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct Output {
+    pub(crate) key: Text,
+    pub(crate) value: serde_json::Value,
+    pub(crate) timestamp: i64,
+    pub(crate) window_start: Option<i64>,
+    pub(crate) window_end: Option<i64>,
+    /// The input, from 1, that caused it.
+    pub(crate) line: usize,
 }
 
-#[derive(Deserialize)]
-struct Params {
-    #[serde(default)]
-    size: u64,
-    #[serde(default)]
-    grace: u64,
+/// The parameters of a topology, in milliseconds; those that it has not are 0.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Params {
+    pub(crate) size: u64,
+    pub(crate) advance: u64,
+    pub(crate) grace: u64,
+    pub(crate) gap: u64,
+    pub(crate) before: u64,
+    pub(crate) after: u64,
 }
 
-/// How keys and values of a case's output topic are read.
-struct Case {
-    name: &'static str,
+/// A topology of ours that is a Kafka Streams topology of this name; and how keys and values of
+/// its output topic are read. What stands in [`CASES`] is compared with the files in
+/// `tests/cases`, and by [`crate::oracle`] on random inputs.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
     build: fn(&Params) -> Topology,
     windowed: bool,
     number: bool,
@@ -109,7 +118,7 @@ fn stream_table_left(_: &Params) -> Topology {
     builder.build().unwrap()
 }
 
-const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     Case { name: "tumbling-count", build: tumbling_count, windowed: true, number: true },
     Case { name: "aggregate-sum", build: aggregate_sum, windowed: false, number: true },
     Case { name: "reduce-latest", build: reduce_latest, windowed: false, number: false },
@@ -117,6 +126,14 @@ const CASES: &[Case] = &[
     Case { name: "stream-table-inner", build: stream_table_inner, windowed: false, number: false },
     Case { name: "stream-table-left", build: stream_table_left, windowed: false, number: false },
 ];
+
+impl Case {
+    /// Parameters, input and output in `tests/cases`.
+    pub(crate) fn files(&self) -> (Params, Vec<Input>, Vec<Output>) {
+        let folder = folder(self);
+        (params(self), lines(&folder.join("1.in.jsonl")), lines(&folder.join("1.out.jsonl")))
+    }
+}
 
 fn folder(case: &Case) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("cases").join(case.name)
@@ -144,46 +161,47 @@ fn decode<T>(codec: &Serde<T>, bytes: &[u8]) -> T {
     codec.decode(Some(bytes)).unwrap()
 }
 
-/// The records that `driver` has written so far, each with `line`.
-fn outputs(case: &Case, driver: &TopologyDriver, line: usize) -> Vec<Output> {
-    let read = driver.read_with::<Option<Vec<u8>>, Vec<u8>>("out", &bytes());
-    let output = |record: pipeline::driver::OutputRecord<Option<Vec<u8>>, Vec<u8>>| {
-        let key = record.key.as_deref();
-        let (key, window) = if case.windowed {
-            let key = Windowed::<String>::decode(key).unwrap();
-            (Some(key.key), Some(key.window))
-        } else {
-            (Text::decode(key).unwrap(), None)
-        };
-        Output {
-            key,
-            value: value(case, record.value.as_deref()),
-            timestamp: record.timestamp,
-            window_start: window.map(|window| window.start),
-            window_end: window.map(|window| window.end),
-            line,
-        }
+fn output(case: &Case, record: &RawRecord, line: usize) -> Output {
+    let key = record.key.as_deref();
+    let (key, window) = if case.windowed {
+        let key = Windowed::<String>::decode(key).unwrap();
+        (Some(key.key), Some(key.window))
+    } else {
+        (Text::decode(key).unwrap(), None)
     };
-    read.into_iter().map(output).collect()
+    Output {
+        key,
+        value: value(case, record.value.as_deref()),
+        timestamp: record.timestamp,
+        window_start: window.map(|window| window.start),
+        window_end: window.map(|window| window.end),
+        line,
+    }
+}
+
+/// What `case` answers to `inputs`, each with a commit after it.
+pub(crate) fn answer(case: &Case, params: &Params, inputs: &[Input]) -> Vec<Output> {
+    let mut driver = TopologyDriver::new((case.build)(params));
+    let mut answered = Vec::new();
+    for (line, input) in inputs.iter().enumerate() {
+        let (key, value) = (input.key.as_deref(), input.value.as_deref());
+        driver.pipe_bytes(
+            &input.topic,
+            key.map(str::as_bytes),
+            value.map(str::as_bytes),
+            input.timestamp,
+        );
+        let new = driver.take_raw("out");
+        answered.extend(new.iter().map(|record| output(case, record, line + 1)));
+    }
+    answered
 }
 
 #[test]
 fn every_record_is_kafka_streams() {
     for case in CASES {
-        let mut driver = TopologyDriver::new((case.build)(&params(case)));
-        let mut answered: Vec<Output> = Vec::new();
-        for (line, input) in lines::<Input>(&folder(case).join("1.in.jsonl")).iter().enumerate() {
-            let (key, value) = (input.key.as_deref(), input.value.as_deref());
-            driver.pipe_bytes(
-                &input.topic,
-                key.map(str::as_bytes),
-                value.map(str::as_bytes),
-                input.timestamp,
-            );
-            let all = outputs(case, &driver, line + 1);
-            answered.extend(all.into_iter().skip(answered.len()));
-        }
-        let expected: Vec<Output> = lines(&folder(case).join("1.out.jsonl"));
+        let (params, inputs, expected) = case.files();
+        let answered = answer(case, &params, &inputs);
         assert!(!expected.is_empty());
         for (ours, kafkas) in answered.iter().zip(&expected) {
             assert_eq!(ours, kafkas, "{}", case.name);
@@ -195,10 +213,9 @@ fn every_record_is_kafka_streams() {
 #[test]
 fn every_case_is_the_same_in_four_ways() {
     for case in CASES {
-        let inputs: Vec<Input> = lines(&folder(case).join("1.in.jsonl"));
+        let (params, inputs, _) = case.files();
         let script: Script =
             inputs.into_iter().map(|i| (i.topic, i.key, i.value, i.timestamp)).collect();
-        let params = params(case);
         check_four_ways(&|| (case.build)(&params), &script, &["out"]);
     }
 }

@@ -12,5 +12,7 @@ mod crashes;
 mod demo;
 mod log_contract;
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod schedules;
 mod tidy;

@@ -78,7 +78,7 @@ pub struct Tally {
 impl Tally {
     /// Adds a payment.
     #[must_use]
-    pub fn add(mut self, payment: &Payment) -> Self {
+    pub fn with(mut self, payment: &Payment) -> Self {
         self.count += 1;
         self.cents += payment.cents;
         // Fibonacci hashing spreads the ids; 53 bits, so that every JSON reader keeps them.
@@ -109,7 +109,7 @@ pub fn build(_: &Settings) -> Result<Topology, TopologyError> {
     let regions = payments
         .group_by("by-region", |_, payment| payment.region.clone())
         .windowed_by(TimeWindows::of_size_and_grace(window, grace))
-        .aggregate("regions", Tally::default, |_, payment, tally| tally.add(payment));
+        .aggregate("regions", Tally::default, |_, payment, tally| tally.with(payment));
     let fields =
         ViewFields::new().keyword("region").i64("start").u64("count").u64("cents").u64("mix");
     regions.view(REGIONS, fields, |key: &Windowed<String>, tally| {

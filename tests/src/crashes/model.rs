@@ -35,7 +35,7 @@ impl Model {
                 continue;
             }
             let tally = model.windows.entry((payment.region.clone(), start)).or_default();
-            *tally = std::mem::take(tally).add(payment);
+            *tally = std::mem::take(tally).with(payment);
             if tally.count >= BUSY_MIN {
                 model.alerts.insert(format!("{RULE}:{}:{start}", payment.region));
             }

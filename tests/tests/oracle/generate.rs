@@ -1,0 +1,187 @@
+//! Random parameters and records, made from a seed: small numbers, so that what is rare in traffic
+//! (ties at the edge of a window, equal timestamps, time zero, null keys, records just late enough)
+//! is common here.
+
+use crate::cases::{Input, Params};
+
+/// Random numbers from a seed (SplitMix64, Steele et al. 2014): the same on every machine, for ever.
+pub(super) struct Random(u64);
+
+impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number from `from` up to and with `to`.
+    fn between(&mut self, from: u64, to: u64) -> u64 {
+        from + self.next() % (to - from + 1)
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.next() % 100 < percent
+    }
+
+    fn pick<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.between(0, all.len() as u64 - 1) as usize]
+    }
+}
+
+/// Which topics a topology reads, and what their values look like.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Inputs {
+    Texts,
+    Numbers,
+    Pair,
+    Foreign,
+}
+
+fn inputs_of(topology: &str) -> Inputs {
+    match topology {
+        "aggregate-sum" | "table-groupby-sum" => Inputs::Numbers,
+        _ if topology.starts_with("fk-") => Inputs::Foreign,
+        _ if topology.starts_with("stream-") || topology.starts_with("table-table-") => {
+            Inputs::Pair
+        }
+        _ => Inputs::Texts,
+    }
+}
+
+/// Parameters of all kinds: a topology takes those that it has.
+fn params(random: &mut Random) -> Params {
+    let size = random.pick(&[1, 2, 3, 5, 10, 10, 60, 1_000]);
+    // Joins keep a gap of nothing; sessions must not.
+    Params {
+        size,
+        advance: random.between(1, size),
+        grace: random.pick(&[0, 0, 1, 2, 5, 10, 50, 10 * size]),
+        gap: random.pick(&[1, 2, 3, 5, 10, 100]),
+        before: random.pick(&[0, 1, 2, 5, 10, 50]),
+        after: random.pick(&[0, 1, 2, 5, 10, 50]),
+    }
+}
+
+/// How records come.
+struct Style {
+    inputs: Inputs,
+    keys: u64,
+    null_key: u64,
+    null_value: u64,
+    step: u64,
+    disorder: u64,
+    late: u64,
+    repeat: u64,
+    edge: u64,
+    size: u64,
+}
+
+impl Style {
+    fn new(topology: &str, params: &Params, random: &mut Random) -> Self {
+        Self {
+            inputs: inputs_of(topology),
+            keys: random.pick(&[1, 2, 2, 3, 5, 10]),
+            null_key: random.pick(&[0, 5, 20]),
+            null_value: random.pick(&[0, 5, 25]),
+            step: random.pick(&[0, 1, 1, 2, 5, params.size, params.gap]),
+            disorder: random.pick(&[0, 1, 3, 10, params.size, 2 * params.before]),
+            late: random.pick(&[0, 2, 10]),
+            repeat: random.pick(&[0, 10, 30]),
+            edge: random.pick(&[0, 10, 40]),
+            size: params.size.max(1),
+        }
+    }
+
+    fn topic(&self, random: &mut Random) -> &'static str {
+        match self.inputs {
+            Inputs::Texts | Inputs::Numbers => "in",
+            Inputs::Pair | Inputs::Foreign => random.pick(&["left", "right"]),
+        }
+    }
+
+    fn key(&self, topic: &str, random: &mut Random) -> Option<String> {
+        let letter = if self.inputs == Inputs::Foreign && topic == "right" { 'f' } else { 'k' };
+        let number = random.between(0, self.keys - 1);
+        (!random.chance(self.null_key)).then(|| format!("{letter}{number}"))
+    }
+
+    fn value(&self, topic: &str, line: usize, random: &mut Random) -> Option<String> {
+        if random.chance(self.null_value) {
+            return None;
+        }
+        let side = if topic == "left" { 'L' } else { 'R' };
+        // A small range now and then, so that a value is replaced by its equal.
+        let number = if random.chance(30) { random.between(0, 2) } else { line as u64 };
+        Some(match self.inputs {
+            Inputs::Texts => format!("v{number}"),
+            Inputs::Numbers => (random.between(0, 20) as i64 - 10).to_string(),
+            Inputs::Foreign if topic == "left" && !random.chance(10) => {
+                format!("f{}|L{number}", random.between(0, self.keys - 1))
+            }
+            Inputs::Pair | Inputs::Foreign => format!("{side}{number}"),
+        })
+    }
+
+    /// A time near `now`, never negative.
+    fn timestamp(&self, now: i64, before: &[Input], random: &mut Random) -> i64 {
+        if !before.is_empty() && random.chance(self.repeat) {
+            return before[random.between(0, before.len() as u64 - 1) as usize].timestamp;
+        }
+        let back = random.between(0, self.disorder) as i64;
+        let late = if random.chance(self.late) { random.between(0, 20 * self.size) } else { 0 };
+        let mut at = now - back - late as i64;
+        if random.chance(self.edge) {
+            at = at - at.rem_euclid(self.size as i64) + random.between(0, 2) as i64 - 1;
+        }
+        at.max(0)
+    }
+}
+
+/// Parameters and records for `topology`.
+pub(super) fn generate(topology: &str, seed: u64) -> (Params, Vec<Input>) {
+    let mut random = Random::new(seed);
+    let params = params(&mut random);
+    let style = Style::new(topology, &params, &mut random);
+    let mut now: i64 = random.pick(&[0, 0, 3, 1_000, 1_763_719_200_123]);
+    let mut records: Vec<Input> = Vec::new();
+    for line in 0..random.between(2, 60) as usize {
+        now += random.between(0, style.step) as i64;
+        if random.chance(2) {
+            now += random.between(0, 5 * params.size.max(params.gap)) as i64;
+        }
+        let topic = style.topic(&mut random);
+        records.push(Input {
+            topic: topic.to_owned(),
+            key: style.key(topic, &mut random),
+            value: style.value(topic, line, &mut random),
+            timestamp: style.timestamp(now, &records, &mut random),
+        });
+    }
+    flush(&style, now, &mut random, &mut records);
+    (params, records)
+}
+
+/// Far later records, one for each topic, so that everything that waits comes out.
+fn flush(style: &Style, now: i64, random: &mut Random, records: &mut Vec<Input>) {
+    if !random.chance(70) {
+        return;
+    }
+    let topics: &[&str] = match style.inputs {
+        Inputs::Texts | Inputs::Numbers => &["in"],
+        Inputs::Pair | Inputs::Foreign => &["left", "right"],
+    };
+    for topic in topics {
+        records.push(Input {
+            topic: (*topic).to_owned(),
+            key: Some("zz".to_owned()),
+            value: Some("1".to_owned()),
+            timestamp: now + 100_000_000,
+        });
+    }
+}
