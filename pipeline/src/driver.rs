@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use four_ways::{Script, check_four_ways};
+pub use four_ways::{Script, check_four_ways, check_last_values_four_ways};
 use stores::state::StateDb;
 
 use crate::clock::{Clock, ManualClock};

@@ -22,9 +22,14 @@ mod topology;
 pub mod worker;
 
 pub use driver::TopologyDriver;
-pub use dsl::{Consumed, GlobalTable, Stream, Table, TimeWindows, TopologyBuilder};
+pub use dsl::{
+    Consumed, GlobalTable, JoinWindows, Stream, StreamJoined, Table, TimeWindows, TopologyBuilder,
+};
 pub use key::Key;
-pub use operators::{AlertRule, Grouped, Severity, Split, ViewFields, WindowedGroup};
+pub use operators::{
+    AlertRule, Grouped, GroupedTable, JoinGrace, Severity, Split, VersionedTable, ViewFields,
+    WindowedGroup,
+};
 pub use record::{Change, Record, RecordInfo, Window, Windowed};
 pub use stores::{clock, fail_point, position};
 pub use task::{BadRecordPolicy, Counters, TaskError, TaskSettings};

@@ -36,6 +36,35 @@ pub fn check_four_ways(
     straight
 }
 
+/// Runs `script` in the same four ways; they must agree in the last value of each key in each of
+/// `outputs`: for topologies whose tasks answer each other, so that it is the moments of commits
+/// that decide which updates come in between.
+///
+/// # Panics
+/// When two ways disagree, naming them and the topic.
+pub fn check_last_values_four_ways(
+    topology: &dyn Fn() -> Topology,
+    script: &Script,
+    outputs: &[&str],
+) {
+    let values = |records: &BTreeMap<String, Vec<RawRecord>>, topic: &str| {
+        let last = last_of_each(&records[topic]).into_iter();
+        last.map(|(key, record)| (key, record.value.clone())).collect::<BTreeMap<_, _>>()
+    };
+    let straight = run(TopologyDriver::new(topology()), script, outputs, Way::Straight);
+    let coalescing = TopologyDriver::new(topology()).coalescing();
+    for (driver, way, name) in [
+        (TopologyDriver::new(topology()), Way::EachCommitted, "a commit after each record"),
+        (TopologyDriver::new(topology()), Way::EachKilled, "killed after each commit"),
+        (coalescing, Way::Straight, "coalesced"),
+    ] {
+        let other = run(driver, script, outputs, way);
+        for topic in outputs {
+            assert_eq!(values(&straight, topic), values(&other, topic), "{topic}: {name}");
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     Straight,

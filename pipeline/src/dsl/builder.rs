@@ -139,7 +139,7 @@ pub(crate) fn add_source<K: Key, V: Clone + 'static>(
             Box::new(SourceEntry::new(name.clone(), consumed.clone(), next))
                 as Box<dyn crate::operator::Entry>
         });
-        graph.sources.push(SourceSpec { node, topic, entry });
+        graph.sources.push(SourceSpec { node, topic, entry, beside: false });
         node
     };
     Stream { graph: Rc::clone(graph), node, outlets, rekeyed: false }

@@ -3,16 +3,20 @@
 //! Each type is a handle on a node of the graph under construction. The methods that add an
 //! operator stand beside that operator in [`crate::operators`]; this module has what they share.
 
+mod both;
 mod builder;
 mod consumed;
+mod join_windows;
 mod stream;
 mod table;
 mod window;
 
+pub(crate) use both::Side;
 pub use builder::TopologyBuilder;
 pub(crate) use builder::add_source;
 pub use consumed::Consumed;
+pub use join_windows::{JoinWindows, StreamJoined};
 pub use stream::{GlobalTable, Stream};
-pub(crate) use table::Lookup;
 pub use table::Table;
+pub(crate) use table::{Lookup, Stamped};
 pub use window::TimeWindows;

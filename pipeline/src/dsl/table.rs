@@ -10,7 +10,13 @@ use crate::topology::StoreRef;
 
 /// Finds the value of a key in a table, through whatever the table was made of.
 pub(crate) type Lookup<K, V> =
-    Arc<dyn Fn(&K, &mut Context<'_>) -> Result<Option<V>, Fault> + Send + Sync>;
+    Arc<dyn Fn(&K, &mut Context<'_>) -> Result<Option<Stamped<V>>, Fault> + Send + Sync>;
+
+/// A value of a table and the event time that it is of, in milliseconds.
+pub(crate) struct Stamped<V> {
+    pub(crate) value: V,
+    pub(crate) timestamp: i64,
+}
 
 /// A table: for each key the latest value. Its updates flow like a stream's records; joins look
 /// values up in it.
@@ -18,12 +24,16 @@ pub struct Table<K, V> {
     /// The updates.
     pub(crate) changes: Stream<K, Change<V>>,
     pub(crate) lookup: Lookup<K, V>,
-    /// The store that [`Self::lookup`] reads in the end.
-    pub(crate) store: StoreRef,
+    /// The stores that [`Self::lookup`] reads in the end.
+    pub(crate) stores: Vec<StoreRef>,
 }
 
 impl<K, V> Clone for Table<K, V> {
     fn clone(&self) -> Self {
-        Self { changes: self.changes.clone(), lookup: Arc::clone(&self.lookup), store: self.store }
+        Self {
+            changes: self.changes.clone(),
+            lookup: Arc::clone(&self.lookup),
+            stores: self.stores.clone(),
+        }
     }
 }

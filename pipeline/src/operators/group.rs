@@ -61,6 +61,18 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
     }
 }
 
+impl<K: Key, V: Clone + 'static> Stream<K, V> {
+    /// As [`Self::repartition_with`], to where another input of the same tasks lies.
+    pub(super) fn repartition_beside(&self, name: &str, codec: Serde<V>) -> Self {
+        let stream = self.repartition_with(name, codec);
+        let mut graph = stream.graph.borrow_mut();
+        let source = graph.sources.iter_mut().find(|source| source.node == stream.node);
+        source.expect("made just now").beside = true;
+        drop(graph);
+        stream
+    }
+}
+
 impl<K: Key, V: Value> Grouped<K, V> {
     /// Aggregates partially before the repartition, if there is one: the records of a key within
     /// a commit become one, with at most `entries_max` keys held in memory. For keys of which few

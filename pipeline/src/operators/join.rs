@@ -69,9 +69,12 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
         self.needs_partitioning();
         self.needs_same_builder(&table.changes.graph);
         let lookup: Lookup<K, T> = Arc::clone(&table.lookup);
-        let find: Find<K, V, T> = Arc::new(move |key, _, ctx| lookup(key, ctx));
+        let find: Find<K, V, T> = Arc::new(move |key, _, ctx| {
+            let found = lookup(key, ctx)?;
+            Ok(found.map(|found| found.value))
+        });
         let join = Arc::new(join);
-        let joined = self.then_with(kind, vec![table.store], move |next| Join {
+        let joined = self.then_with(kind, table.stores.clone(), move |next| Join {
             find: Arc::clone(&find),
             join: Arc::clone(&join),
             next,

@@ -2,9 +2,11 @@
 
 mod aggregate;
 mod alert;
+mod as_of_join;
 mod combine;
 mod dedup;
 mod filter;
+mod foreign_key_join;
 mod group;
 mod join;
 mod map;
@@ -15,15 +17,23 @@ mod sink;
 pub(crate) mod source;
 mod split;
 mod stored;
+mod stream_join;
 mod stream_time;
 mod table;
+mod table_aggregate;
+mod table_group;
+mod table_join;
 mod top;
+mod versioned;
 mod view;
 mod window_aggregate;
 
 pub use alert::{AlertRule, Severity};
+pub use as_of_join::JoinGrace;
 pub use group::Grouped;
 pub use split::Split;
+pub use table_group::GroupedTable;
+pub use versioned::VersionedTable;
 pub use view::ViewFields;
 pub use window_aggregate::WindowedGroup;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::kind;
 use super::stream_time::split_timestamp;
 use crate::codec::Serde;
-use crate::dsl::{Lookup, Stream, Table};
+use crate::dsl::{Lookup, Stamped, Stream, Table};
 use crate::operator::{Fault, Next, Operator};
 use crate::record::{Change, Record};
 use crate::task::Context;
@@ -52,18 +52,22 @@ impl<K: Clone + 'static, V: Clone + 'static> Table<K, V> {
         show: impl Fn(&S) -> V + Send + Sync + 'static,
     ) -> Self {
         let node = changes.name();
-        let lookup = move |key: &K, ctx: &mut Context<'_>| -> Result<Option<V>, Fault> {
+        let lookup = move |key: &K, ctx: &mut Context<'_>| -> Result<Option<Stamped<V>>, Fault> {
             let mut bytes = vec![kind::ENTRY];
             if !key_of(key, &mut bytes) {
                 return Ok(None);
             }
             let found = ctx.read(store, &bytes, |stored| {
-                let value = stored.and_then(split_timestamp).map(|(_, value)| value);
-                value.map(|bytes| codec.decode(Some(bytes)).map(|state| show(&state))).transpose()
+                let stamped = |(timestamp, bytes): (i64, &[u8])| {
+                    codec
+                        .decode(Some(bytes))
+                        .map(|state| Stamped { value: show(&state), timestamp })
+                };
+                stored.and_then(split_timestamp).map(stamped).transpose()
             })?;
             found.map_err(|error| ctx.bad_state(&node, &error))
         };
-        Self { changes, lookup: Arc::new(lookup), store }
+        Self { changes, lookup: Arc::new(lookup), stores: vec![store] }
     }
 
     /// Keeps the keys whose value `keep` says true of; a key that stops to be kept is deleted.
@@ -81,8 +85,8 @@ impl<K: Clone + 'static, V: Clone + 'static> Table<K, V> {
             .then("KTABLE-FILTER", move |next| MapChange { map: Arc::clone(&map), next });
         let parent = Arc::clone(&self.lookup);
         let lookup: Lookup<K, V> =
-            Arc::new(move |key, ctx| Ok(parent(key, ctx)?.filter(|value| keep(key, value))));
-        Self { changes, lookup, store: self.store }
+            Arc::new(move |key, ctx| Ok(parent(key, ctx)?.filter(|found| keep(key, &found.value))));
+        Self { changes, lookup, stores: self.stores.clone() }
     }
 
     /// Replaces each value.
@@ -100,9 +104,14 @@ impl<K: Clone + 'static, V: Clone + 'static> Table<K, V> {
             .changes
             .then("KTABLE-MAPVALUES", move |next| MapChange { map: Arc::clone(&map_change), next });
         let parent = Arc::clone(&self.lookup);
-        let lookup: Lookup<K, V2> =
-            Arc::new(move |key, ctx| Ok(parent(key, ctx)?.map(|value| map(key, &value))));
-        Table { changes, lookup, store: self.store }
+        let lookup: Lookup<K, V2> = Arc::new(move |key, ctx| {
+            let mapped = |found: Stamped<V>| Stamped {
+                value: map(key, &found.value),
+                timestamp: found.timestamp,
+            };
+            Ok(parent(key, ctx)?.map(mapped))
+        });
+        Table { changes, lookup, stores: self.stores.clone() }
     }
 
     /// The new values as a stream. Deletions are left out: see

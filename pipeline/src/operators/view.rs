@@ -178,6 +178,6 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
         let changes = self.map_values(|_, value| Change { new: Some(value), old: None });
         // No join can reach this table: the handle does not leave this method's caller.
         let lookup = Arc::new(|_: &K, _: &mut Context<'_>| Ok(None));
-        Table { changes, lookup, store: crate::topology::StoreRef(usize::MAX) }
+        Table { changes, lookup, stores: Vec::new() }
     }
 }

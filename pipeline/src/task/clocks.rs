@@ -16,7 +16,7 @@ use crate::format::control::{Control, Progress};
 use crate::format::origin::Origin;
 use crate::log::record::{put_varint, take_slice, take_varint};
 use crate::log::{Position, RecordRef};
-use crate::topology::{Plan, SourceRange, TaskId};
+use crate::topology::{Plan, SourceRange, TaskId, Upstream};
 
 /// The meta entry with the clocks.
 const NAME: u8 = b'c';
@@ -26,11 +26,13 @@ pub(crate) struct Clocks {
     inputs: Vec<Kind>,
     /// What each upstream task has said: by input and its partition.
     heard: BTreeMap<(usize, u32), Control>,
-    sources: Vec<SourceRange>,
+    upstreams: Vec<Upstream>,
     partition: u32,
-    repartitioned: bool,
     changed: bool,
-    closing: Option<i64>,
+    /// The smallest clock that upstream tasks tell of; `None` if all are idle.
+    told: Option<i64>,
+    /// What [`Self::closing`] was when something was not idle.
+    stood: i64,
 }
 
 /// What an input is.
@@ -53,11 +55,11 @@ impl Clocks {
         let mut clocks = Self {
             inputs: sub.inputs.iter().map(kind).collect(),
             heard: BTreeMap::new(),
-            sources: sub.sources.clone(),
+            upstreams: sub.upstreams.clone(),
             partition: id.partition,
-            repartitioned: sub.repartitioned,
             changed: false,
-            closing: None,
+            told: None,
+            stood: i64::MIN,
         };
         let decoded = store.read(&meta_key(NAME), |stored| {
             stored.and_then(|bytes| clocks.decode(bytes));
@@ -100,6 +102,7 @@ impl Clocks {
 
     /// Notes whether `input` stands still at its end for longer than the idle timeout.
     pub(crate) fn set_idle(&mut self, input: usize, now_idle: bool) {
+        self.stood = self.smallest().unwrap_or(self.stood);
         if let Kind::Source { idle, .. } = &mut self.inputs[input] {
             self.changed |= *idle != now_idle;
             *idle = now_idle;
@@ -108,75 +111,102 @@ impl Clocks {
 
     /// Takes in what an upstream task says.
     pub(crate) fn hear(&mut self, input: usize, upstream: u32, control: &Control) {
-        let known = self.heard.insert((input, upstream), control.clone());
-        if known.as_ref() != Some(control) {
+        let mut control = control.clone();
+        control.entries.sort_by_key(place_of);
+        if self.heard.get(&(input, upstream)) != Some(&control) {
+            self.heard.insert((input, upstream), control);
             self.changed = true;
             self.close();
         }
     }
 
     /// Behind a repartition: the smallest clock of all source partitions that are not idle;
-    /// [`i64::MIN`] as long as one of them has not been heard of.
+    /// [`i64::MIN`] as long as one of them has not been heard of. When all are idle, time stands
+    /// still where it was.
     pub(crate) fn closing(&self) -> Option<i64> {
-        self.closing
+        (!self.upstreams.is_empty()).then(|| self.smallest().unwrap_or(self.stood))
     }
 
+    fn smallest(&self) -> Option<i64> {
+        let own = self.inputs.iter().filter_map(|kind| match kind {
+            Kind::Source { clock, idle: false, .. } => Some(*clock),
+            Kind::Source { .. } | Kind::Repartition => None,
+        });
+        own.chain(self.told).min()
+    }
+
+    /// Looks again at what upstream tasks tell.
     fn close(&mut self) {
-        if !self.repartitioned {
-            return;
+        self.stood = self.smallest().unwrap_or(self.stood);
+        let mut told = None;
+        for (_, _, progress) in self.told_by(usize::MAX) {
+            let clock = match progress {
+                Some(progress) if progress.idle => continue,
+                Some(progress) => progress.clock,
+                None => i64::MIN,
+            };
+            told = Some(told.map_or(clock, |told: i64| told.min(clock)));
         }
-        let mut smallest = None;
-        for source in &self.sources {
-            for partition in 0..source.partitions {
-                match self.folded(source, partition) {
-                    Some(progress) if progress.idle => {}
-                    Some(progress) => {
-                        smallest =
-                            Some(smallest.map_or(progress.clock, |s: i64| s.min(progress.clock)));
-                    }
-                    None => smallest = Some(i64::MIN),
-                }
-            }
-        }
-        // All idle: time stands still where it was.
-        self.closing = smallest.or(self.closing).or(Some(i64::MIN));
+        self.told = told;
+        self.stood = self.smallest().unwrap_or(self.stood);
     }
 
-    /// What all upstream tasks together say of a source partition: the least of each.
-    fn folded(&self, source: &SourceRange, partition: u32) -> Option<Progress> {
-        let entries = self.heard.values().flat_map(|control| &control.entries);
-        let mut told =
-            entries.filter(|entry| entry.source == source.source && entry.partition == partition);
-        let first = *told.next()?;
-        Some(told.fold(first, |least, entry| Progress {
-            position: least.position.min(entry.position),
-            clock: least.clock.min(entry.clock),
-            idle: least.idle && entry.idle,
-            ..least
-        }))
+    /// What the repartition topics that are read by nodes before `node` tell of each source
+    /// partition: source, partition, and the least that its upstream tasks say, `None` if one of
+    /// them has said nothing yet. A partition that reaches the task over two topics comes twice.
+    fn told_by(&self, node: usize) -> impl Iterator<Item = (u16, u32, Option<Progress>)> {
+        let upstreams = self.upstreams.iter().filter(move |upstream| upstream.node < node);
+        let ranges =
+            upstreams.flat_map(|upstream| upstream.sources.iter().map(move |r| (upstream, r)));
+        ranges.flat_map(move |(upstream, range)| {
+            (0..range.partitions).map(move |partition| {
+                (range.source, partition, self.least_said(upstream, range, partition))
+            })
+        })
     }
 
-    /// What this task says to those after it.
-    pub(crate) fn control(&self, inputs: &Inputs) -> Control {
-        let mut entries = Vec::new();
+    fn least_said(
+        &self,
+        upstream: &Upstream,
+        range: &SourceRange,
+        partition: u32,
+    ) -> Option<Progress> {
+        let tasks = match range.reach {
+            Reach::Same => partition..partition + 1,
+            Reach::All => 0..upstream.tasks,
+        };
+        let mut smallest: Option<Progress> = None;
+        for task in tasks {
+            let control = self.heard.get(&(upstream.input, task))?;
+            let wanted = (range.source, partition);
+            let place = control.entries.binary_search_by_key(&wanted, place_of).ok()?;
+            let said = control.entries[place];
+            smallest = Some(smallest.map_or(said, |smallest| least(smallest, said)));
+        }
+        smallest
+    }
+
+    /// What this task says to those that read what the sink `node` writes. What it was told behind
+    /// that node does not reach it, and is left out: else what goes round in a loop would wait for
+    /// itself.
+    pub(crate) fn control(&self, inputs: &Inputs, node: usize) -> Control {
+        let mut entries: BTreeMap<(u16, u32), Option<Progress>> = BTreeMap::new();
         for (index, kind) in self.inputs.iter().enumerate() {
             if let Kind::Source { number, clock, idle } = kind {
-                entries.push(Progress {
-                    source: *number,
-                    partition: self.partition,
-                    position: inputs.position(index),
-                    clock: *clock,
-                    idle: *idle,
-                });
+                let (source, partition) = (*number, self.partition);
+                let (position, clock, idle) = (inputs.position(index), *clock, *idle);
+                let own = Progress { source, partition, position, clock, idle };
+                entries.insert((source, partition), Some(own));
             }
         }
-        if self.repartitioned {
-            for source in self.sources.iter().filter(|source| source.reach == Reach::All) {
-                let heard = (0..source.partitions).filter_map(|p| self.folded(source, p));
-                entries.extend(heard);
-            }
+        for (source, partition, told) in self.told_by(node) {
+            let entry = entries.entry((source, partition));
+            let both = |known: &mut Option<Progress>| {
+                *known = known.zip(told).map(|(known, told)| least(known, told));
+            };
+            entry.and_modify(both).or_insert(told);
         }
-        Control { entries }
+        Control { entries: entries.into_values().flatten().collect() }
     }
 
     /// The largest clock of all.
@@ -245,6 +275,21 @@ impl Clocks {
             self.heard.insert((input, upstream), Control::decode(take_slice(bytes)?)?);
         }
         Some(())
+    }
+}
+
+/// What control records are sorted by.
+fn place_of(progress: &Progress) -> (u16, u32) {
+    (progress.source, progress.partition)
+}
+
+/// The lesser of two bounds, in every respect.
+fn least(a: Progress, b: Progress) -> Progress {
+    Progress {
+        position: a.position.min(b.position),
+        clock: a.clock.min(b.clock),
+        idle: a.idle && b.idle,
+        ..a
     }
 }
 

@@ -67,11 +67,11 @@ impl Context<'_> {
         }
     }
 
-    /// The time that decides whether the record is late: its own clock behind a repartition,
-    /// else the operator's stream time.
+    /// The time that decides whether the record is late: its own source's clock behind a
+    /// repartition, else the operator's stream time.
     pub(crate) fn lateness_clock(&self, own: i64) -> i64 {
         match self.current.origin {
-            Some(origin) if self.current.repartitioned => origin.clock,
+            Some(origin) if self.closing.is_some() => origin.clock,
             _ => own,
         }
     }
@@ -120,6 +120,18 @@ impl Context<'_> {
     /// Adds a header to what this record becomes in the topics of `to`.
     pub(crate) fn add_header(&mut self, name: &str, value: &[u8]) {
         self.outputs.add_header(name, value);
+    }
+
+    /// Behind a repartition: the smallest clock of the sources. Nothing that comes from now on
+    /// has a clock below it.
+    pub(crate) fn closing(&self) -> Option<i64> {
+        self.closing
+    }
+
+    /// The source clock of the record that is being handled, the record included; `None` for
+    /// what is made by time.
+    pub(crate) fn source_clock(&self) -> Option<i64> {
+        self.current.origin.map(|origin| origin.clock)
     }
 
     /// The id that the sender gave the event.

@@ -383,7 +383,7 @@ impl Task {
     ) -> Result<TaskCommit, TaskError> {
         self.advance(globals)?;
         self.clocks.save(&mut self.stores[0]);
-        let control = self.clocks.control(&self.inputs);
+        let control = |node| self.clocks.control(&self.inputs, node);
         self.outputs.control(self.id.partition, &control, now);
         let mut appends = self.outputs.drain();
         let names = self.plan.store_names(self.id.sub);
@@ -418,7 +418,8 @@ impl Task {
             closing: self.clocks.closing(),
             touched: false,
         };
-        for timed in &self.timed {
+        // From the sources on: what an operator hands on now, those after it save and close.
+        for timed in self.timed.iter().rev() {
             timed.borrow_mut().advance(&mut ctx).map_err(|fault| match fault {
                 Fault::State(error) => error,
                 Fault::BadRecord { node, reason } => {

@@ -32,8 +32,8 @@ struct SinkOutput {
     batches: Vec<BatchBuilder>,
     /// A view's task writes its own partition alone.
     own: Option<u32>,
-    /// Whether control records follow the data.
-    controlled: bool,
+    /// Control records follow the data; they say what was told before this node.
+    controlled: Option<usize>,
     carries_event_id: bool,
     carries_added: bool,
     latest: Option<Latest>,
@@ -79,7 +79,11 @@ impl Outputs {
                 topic: plan.topology.target(&spec.target).into(),
                 batches: vec![BatchBuilder::new(); partitions],
                 own: is_view.then_some(id.partition),
-                controlled: is_view || is_repartition,
+                controlled: match spec.target {
+                    Target::Repartition(_) => Some(spec.node),
+                    Target::View(_) => Some(usize::MAX),
+                    Target::To(_) | Target::Alerts => None,
+                },
                 carries_event_id: is_repartition,
                 carries_added: matches!(spec.target, Target::To(_)),
                 latest: (spec.coalesce && settings.coalesce).then(Latest::default),
@@ -170,16 +174,24 @@ impl Outputs {
     }
 
     /// Adds control records: to each partition that has data, and to each that has been told
-    /// something else, or nothing, for the progress interval.
-    pub(crate) fn control(&mut self, task: u32, control: &Control, now: Duration) {
-        if control.entries.is_empty() {
-            return;
-        }
-        let value = control.encode();
+    /// something else, or nothing, for the progress interval. `said_before` gives what is known
+    /// before a node.
+    pub(crate) fn control(
+        &mut self,
+        task: u32,
+        said_before: &dyn Fn(usize) -> Control,
+        now: Duration,
+    ) {
         let key = control::key(task);
         self.headers.clear();
         put_header(&mut self.headers, CONTROL_HEADER, &[]);
-        for output in self.sinks.iter_mut().flatten().filter(|output| output.controlled) {
+        for output in self.sinks.iter_mut().flatten() {
+            let Some(node) = output.controlled else { continue };
+            let control = &said_before(node);
+            if control.entries.is_empty() {
+                continue;
+            }
+            let value = control.encode();
             output.settle();
             for (partition, batch) in output.batches.iter_mut().enumerate() {
                 if output.own.is_some_and(|own| own as usize != partition) {

@@ -69,6 +69,21 @@ pub enum TopologyError {
         /// The node.
         node: String,
     },
+    /// Records wait for updates of a versioned table for longer than it remembers.
+    #[error(
+        "{node} waits {grace_ms} ms for late updates, but `{store}` remembers {history_ms} ms: \
+         give the table a longer history or the join a shorter grace"
+    )]
+    GraceBeyondHistory {
+        /// The join.
+        node: String,
+        /// Its grace, in milliseconds.
+        grace_ms: i64,
+        /// The table's store.
+        store: String,
+        /// The table's history, in milliseconds.
+        history_ms: i64,
+    },
     /// A view whose fields cannot be.
     #[error("view `{view}`: {reason}")]
     View {

@@ -61,6 +61,9 @@ pub(crate) struct SourceSpec {
     pub(crate) node: usize,
     pub(crate) topic: TopicName,
     pub(crate) entry: EntryFactory,
+    /// A repartition topic with as many partitions as the other inputs of its reader have, so
+    /// that what is read from it meets them.
+    pub(crate) beside: bool,
 }
 
 /// Whose topic it is.
@@ -156,6 +159,24 @@ impl Graph {
         if name.is_empty() || name.len() > 100 || !name.chars().all(legal) {
             self.errors.push(TopologyError::Name { what, name: name.to_owned() });
         }
+    }
+
+    /// The sources, in order, from which records reach `node`.
+    pub(crate) fn sources_above(&self, node: usize) -> Vec<usize> {
+        let (mut sources, mut seen, mut next) = (Vec::new(), vec![node], vec![node]);
+        while let Some(node) = next.pop() {
+            if let Role::Source(source) = self.nodes[node].role {
+                sources.push(source);
+            }
+            for parent in &self.nodes[node].parents {
+                if !seen.contains(parent) {
+                    seen.push(*parent);
+                    next.push(*parent);
+                }
+            }
+        }
+        sources.sort_unstable();
+        sources
     }
 
     /// The stores that `node` uses.

@@ -13,8 +13,8 @@ pub(crate) use check::check as check_graph;
 pub(crate) use graph::{
     GlobalSpec, Graph, Role, SinkRef, SinkSpec, SourceSpec, StoreRef, Target, TopicName, ViewSpec,
 };
-pub(crate) use plan::SourceRange;
 pub use plan::{Plan, PlanError, TaskId, ViewPlan};
+pub(crate) use plan::{SourceRange, Upstream};
 
 use crate::format::names::Names;
 

@@ -1,13 +1,13 @@
 //! A topology on a log: numbers of partitions, internal topics, tasks, and which source
 //! partitions reach what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use stores::views::{Reach, ViewSchema, ViewSource};
 
-use super::{Graph, Role, SinkRef, StoreRef, Target, TopicName, Topology};
+use super::{Graph, Role, SinkRef, SourceSpec, StoreRef, Target, TopicName, Topology};
 use crate::log::{Cleanup, Log, LogError, TopicSpec};
 
 /// One task: a sub-topology on one partition of its inputs.
@@ -30,14 +30,17 @@ impl fmt::Display for TaskId {
 pub enum PlanError {
     /// Inputs that are joined have different numbers of partitions.
     #[error(
-        "sub-topology {sub} of `{app}` reads topics that must have equally many partitions: \
-         {topics}; make a topic with the right number and copy, or repartition one of the inputs"
+        "{node} in sub-topology {sub} of `{app}` puts together topics that must have equally many \
+         partitions, but {topics}; make a topic with the right number and copy, or put \
+         `.repartition(\"name\")` behind one of them"
     )]
     NotCoPartitioned {
         /// The application.
         app: String,
         /// The sub-topology.
         sub: usize,
+        /// The node that needs it.
+        node: String,
         /// Topics with their numbers of partitions.
         topics: String,
     },
@@ -64,8 +67,21 @@ pub(crate) struct SubPlan {
     pub(crate) sinks: Vec<SinkRef>,
     /// The source partitions that reach its tasks.
     pub(crate) sources: Vec<SourceRange>,
-    /// Whether its inputs are repartition topics, so that clocks travel with the records.
-    pub(crate) repartitioned: bool,
+    /// Those of its inputs that are repartition topics: with them, clocks travel with the records.
+    pub(crate) upstreams: Vec<Upstream>,
+}
+
+/// A repartition topic as its reader sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Upstream {
+    /// Its place among the reader's inputs.
+    pub(crate) input: usize,
+    /// The node that reads it.
+    pub(crate) node: usize,
+    /// The tasks that write it.
+    pub(crate) tasks: u32,
+    /// The source partitions that reach those tasks, and through them this topic.
+    pub(crate) sources: Vec<SourceRange>,
 }
 
 /// A view, ready to be followed.
@@ -111,17 +127,13 @@ impl Plan {
         for topic in topology.global_topics() {
             external.ensure(&topic, Cleanup::Compact)?;
         }
-        let mut planner = Planner { topology: &topology, counts, subs: BTreeMap::new() };
-        let order = planner.order();
-        for sub in order {
-            let plan = planner.plan_sub(sub)?;
-            planner.subs.insert(sub, plan);
-        }
-        let Planner { counts, subs, .. } = planner;
+        let planner = Planner { topology: &topology, counts };
+        let subs = planner.plan()?;
+        let counts = planner.counts;
         let sink_partitions = sink_partitions(&topology, &counts, &subs);
         let views = views(&topology, &subs);
         let plan = Self {
-            subs: subs.into_values().collect(),
+            subs,
             sink_partitions,
             source_topics: source_topics.iter().map(|topic| topic.as_str().into()).collect(),
             views,
@@ -214,10 +226,22 @@ struct Planner<'a> {
     topology: &'a Topology,
     /// The partitions of external topics.
     counts: BTreeMap<String, u32>,
-    subs: BTreeMap<usize, SubPlan>,
 }
 
+/// Source topics by their numbers.
+type Reached = BTreeMap<u16, SourceRange>;
+
 impl Planner<'_> {
+    fn plan(&self) -> Result<Vec<SubPlan>, PlanError> {
+        let mut known = BTreeMap::new();
+        let subs = 0..self.topology.subs.len();
+        let partitions =
+            subs.map(|sub| self.partitions(sub, &mut known)).collect::<Result<Vec<u32>, _>>()?;
+        let mut written = BTreeMap::new();
+        let subs = 0..partitions.len();
+        Ok(subs.map(|sub| self.plan_sub(sub, &partitions, &mut written)).collect())
+    }
+
     fn graph(&self) -> &Graph {
         &self.topology.graph
     }
@@ -227,34 +251,11 @@ impl Planner<'_> {
         self.topology.subs.iter().position(holds).expect("every node is in a sub-topology")
     }
 
-    /// The sub-topology that writes a repartition topic.
+    /// The sink that writes a repartition topic.
     fn writer_of(&self, repartition: &str) -> usize {
         let writes = |target: &Target| matches!(target, Target::Repartition(n) if n == repartition);
         let sink = self.graph().sinks.iter().find(|sink| writes(&sink.target));
-        self.sub_of(sink.expect("made together with its source").node)
-    }
-
-    /// Sub-topologies, those that write before those that read.
-    fn order(&self) -> Vec<usize> {
-        let mut order: Vec<usize> = Vec::new();
-        let mut left: Vec<usize> = (0..self.topology.subs.len()).collect();
-        while !left.is_empty() {
-            let ready = left.iter().position(|sub| {
-                self.upstream(*sub).iter().all(|upstream| order.contains(upstream))
-            });
-            // A repartition's source is made after its sink: there is always one that is ready.
-            order.push(left.remove(ready.unwrap_or(0)));
-        }
-        order
-    }
-
-    fn upstream(&self, sub: usize) -> Vec<usize> {
-        let names =
-            self.sources_of(sub).filter_map(|source| match &self.graph().sources[source].topic {
-                TopicName::Repartition(name) => Some(self.writer_of(name)),
-                TopicName::External(_) => None,
-            });
-        names.collect()
+        sink.expect("made together with its source").node
     }
 
     fn sources_of(&self, sub: usize) -> impl Iterator<Item = usize> {
@@ -264,21 +265,31 @@ impl Planner<'_> {
         })
     }
 
-    fn plan_sub(&self, sub: usize) -> Result<SubPlan, PlanError> {
-        let mut inputs = Vec::new();
-        let mut external = Vec::new();
-        let mut upstream: Vec<usize> = Vec::new();
-        for source in self.sources_of(sub) {
-            let name = &self.graph().sources[source].topic;
-            let topic = self.topology.topic(name);
-            match name {
-                TopicName::External(_) => external.push((topic.clone(), self.counts[&topic])),
-                TopicName::Repartition(name) => upstream.push(self.writer_of(name)),
+    /// The external topics that a sub-topology reads.
+    fn externals_of(&self, sub: usize) -> Vec<String> {
+        let topic = |source: usize| self.graph().sources[source].topic.external();
+        self.sources_of(sub).filter_map(topic).collect()
+    }
+
+    /// The repartition topics that a sub-topology reads: their sources and the sinks that write
+    /// them.
+    fn repartitions_of(&self, sub: usize) -> Vec<(&SourceSpec, usize)> {
+        let read = |source: usize| {
+            let source = &self.graph().sources[source];
+            match &source.topic {
+                TopicName::Repartition(name) => Some((source, self.writer_of(name))),
+                TopicName::External(_) => None,
             }
-            inputs.push((Arc::from(topic.as_str()), source));
-        }
-        let partitions = self.partitions(sub, &external, &upstream)?;
-        let sources = self.reaching(&external, &upstream);
+        };
+        self.sources_of(sub).filter_map(read).collect()
+    }
+
+    fn plan_sub(
+        &self,
+        sub: usize,
+        partitions: &[u32],
+        written: &mut BTreeMap<usize, Reached>,
+    ) -> SubPlan {
         let mut stores: Vec<StoreRef> = Vec::new();
         let mut sinks = Vec::new();
         for node in &self.topology.subs[sub] {
@@ -289,59 +300,133 @@ impl Planner<'_> {
                 sinks.push(sink);
             }
         }
-        let repartitioned = !upstream.is_empty();
-        Ok(SubPlan { partitions, inputs, stores, sinks, sources, repartitioned })
+        let upstreams = self.upstreams(sub, partitions, written);
+        let mut sources = self.externals(sub);
+        for range in upstreams.iter().flat_map(|upstream| &upstream.sources) {
+            sources.insert(range.source, SourceRange { reach: Reach::All, ..range.clone() });
+        }
+        let place = |source: usize| {
+            let spec = &self.graph().sources[source];
+            (Arc::from(self.topology.topic(&spec.topic)), source)
+        };
+        SubPlan {
+            partitions: partitions[sub],
+            inputs: self.sources_of(sub).map(place).collect(),
+            stores,
+            sinks,
+            sources: sources.into_values().collect(),
+            upstreams,
+        }
     }
 
-    fn partitions(
+    fn upstreams(
         &self,
         sub: usize,
-        external: &[(String, u32)],
-        upstream: &[usize],
-    ) -> Result<u32, PlanError> {
-        let Some((_, first)) = external.first() else {
-            // Only repartition topics: as many as the widest sub-topology before.
-            let widest = upstream.iter().map(|sub| self.subs[sub].partitions).max();
-            return Ok(widest.unwrap_or(1));
-        };
-        if external.iter().all(|(_, count)| count == first) {
-            return Ok(*first);
+        partitions: &[u32],
+        written: &mut BTreeMap<usize, Reached>,
+    ) -> Vec<Upstream> {
+        let mut upstreams = Vec::new();
+        for (input, source) in self.sources_of(sub).enumerate() {
+            let TopicName::Repartition(name) = &self.graph().sources[source].topic else {
+                continue;
+            };
+            let (node, writer) = (self.graph().sources[source].node, self.writer_of(name));
+            let sources = self.written_by(writer, written).into_values().collect();
+            let tasks = partitions[self.sub_of(writer)];
+            upstreams.push(Upstream { input, node, tasks, sources });
         }
-        let topics: Vec<String> =
-            external.iter().map(|(topic, count)| format!("`{topic}` has {count}")).collect();
-        let app = self.topology.name().to_owned();
-        Err(PlanError::NotCoPartitioned { app, sub, topics: topics.join(", ") })
+        upstreams
     }
 
-    fn reaching(&self, external: &[(String, u32)], upstream: &[usize]) -> Vec<SourceRange> {
+    /// The number of its tasks: the partitions of its external topics, else as many as the widest
+    /// sub-topology before has.
+    fn partitions(&self, sub: usize, known: &mut BTreeMap<usize, u32>) -> Result<u32, PlanError> {
+        if let Some(partitions) = known.get(&sub) {
+            return Ok(*partitions);
+        }
+        let externals = self.externals_of(sub);
+        let Some(first) = externals.first() else {
+            // A sub-topology that reads what it writes is no wider for it.
+            known.insert(sub, 1);
+            let mut widest = 1;
+            for (source, writer) in self.repartitions_of(sub) {
+                if !source.beside {
+                    widest = widest.max(self.partitions(self.sub_of(writer), known)?);
+                }
+            }
+            known.insert(sub, widest);
+            return Ok(widest);
+        };
+        let count = self.counts[first];
+        if externals.iter().any(|topic| self.counts[topic] != count) {
+            return Err(self.not_co_partitioned(sub, &externals));
+        }
+        known.insert(sub, count);
+        Ok(count)
+    }
+
+    fn not_co_partitioned(&self, sub: usize, externals: &[String]) -> PlanError {
+        let topic = |topic: &String| format!("`{topic}` has {}", self.counts[topic]);
+        let topics = externals.iter().map(topic).collect::<Vec<_>>().join(", ");
+        // A node that several of them reach is why they are read together.
+        let graph = self.graph();
+        let joins = |node: &&usize| {
+            let stores = graph.stores_of(**node);
+            let shares = |other: &usize| graph.stores_of(*other).iter().any(|s| stores.contains(s));
+            let others = (0..graph.nodes.len()).filter(|other| *other < **node && shares(other));
+            let sources = others.chain([**node]).flat_map(|node| graph.sources_above(node));
+            let external = sources.filter_map(|at| graph.sources[at].topic.external());
+            let counts: BTreeSet<u32> = external.map(|topic| self.counts[&topic]).collect();
+            counts.len() > 1
+        };
+        let node = self.topology.subs[sub].iter().find(joins);
+        let node = node.map_or("a shared store", |node| graph.nodes[*node].name.as_str());
+        let (app, node) = (self.topology.name().to_owned(), node.to_owned());
+        PlanError::NotCoPartitioned { app, sub, node, topics }
+    }
+
+    /// The sources from which records reach a repartition topic through its sink. What is read
+    /// from topics whose sources come after the sink cannot: that is how a loop ends.
+    fn written_by(&self, sink: usize, written: &mut BTreeMap<usize, Reached>) -> Reached {
+        if let Some(reached) = written.get(&sink) {
+            return reached.clone();
+        }
+        let sub = self.sub_of(sink);
+        let mut reached = self.externals(sub);
+        for (source, writer) in self.repartitions_of(sub) {
+            if source.node < sink {
+                for (number, range) in self.written_by(writer, written) {
+                    reached.insert(number, SourceRange { reach: Reach::All, ..range });
+                }
+            }
+        }
+        written.insert(sink, reached.clone());
+        reached
+    }
+
+    /// The topics that a sub-topology reads directly.
+    fn externals(&self, sub: usize) -> Reached {
         let numbers = self.topology.source_topics();
-        let mut ranges: Vec<SourceRange> = Vec::new();
-        for (topic, partitions) in external {
+        let range = |topic: &String| {
             let number = numbers.iter().position(|name| name == topic);
             let number = number.expect("external inputs are source topics");
             let source = u16::try_from(number).expect("a topology has far fewer sources");
-            ranges.push(SourceRange { source, partitions: *partitions, reach: Reach::Same });
-        }
-        for range in upstream.iter().flat_map(|sub| &self.subs[sub].sources) {
-            match ranges.iter_mut().find(|known| known.source == range.source) {
-                Some(known) => known.reach = Reach::All,
-                None => ranges.push(SourceRange { reach: Reach::All, ..range.clone() }),
-            }
-        }
-        ranges.sort_by_key(|range| range.source);
-        ranges
+            let partitions = self.counts[topic];
+            (source, SourceRange { source, partitions, reach: Reach::Same })
+        };
+        self.externals_of(sub).iter().map(range).collect()
     }
 }
 
 fn sink_partitions(
     topology: &Topology,
     counts: &BTreeMap<String, u32>,
-    subs: &BTreeMap<usize, SubPlan>,
+    subs: &[SubPlan],
 ) -> Vec<u32> {
     let graph = &topology.graph;
     let of_sub = |node: usize| {
         let sub = topology.subs.iter().position(|nodes| nodes.contains(&node));
-        subs[&sub.expect("every node is in a sub-topology")].partitions
+        subs[sub.expect("every node is in a sub-topology")].partitions
     };
     let reader = |name: &str| {
         let reads = |topic: &TopicName| matches!(topic, TopicName::Repartition(n) if n == name);
@@ -357,12 +442,12 @@ fn sink_partitions(
     graph.sinks.iter().map(|sink| partitions(&sink.target, sink.node)).collect()
 }
 
-fn views(topology: &Topology, subs: &BTreeMap<usize, SubPlan>) -> Vec<ViewPlan> {
+fn views(topology: &Topology, subs: &[SubPlan]) -> Vec<ViewPlan> {
     let names = topology.source_topics();
     let plan = |view: &super::ViewSpec| {
         let node = topology.graph.sinks[view.sink.0].node;
         let sub = topology.subs.iter().position(|nodes| nodes.contains(&node));
-        let sub = &subs[&sub.expect("every node is in a sub-topology")];
+        let sub = &subs[sub.expect("every node is in a sub-topology")];
         let sources = sub.sources.iter().map(|range| ViewSource {
             topic: names[usize::from(range.source)].clone(),
             reach: range.reach,
@@ -374,3 +459,6 @@ fn views(topology: &Topology, subs: &BTreeMap<usize, SubPlan>) -> Vec<ViewPlan> 
     };
     topology.graph.views.iter().map(plan).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,392 @@
+//! Joins of a stream with a versioned table, as of the records' times: inner and left (KIP-914).
+//!
+//! A record meets the value that was valid at its timestamp. With a grace (KIP-923) it waits that
+//! long for updates that come late: until the stream has gone on by the grace, as in Kafka
+//! Streams; behind a repartition until all sources have, and then the result does not depend on
+//! what arrived first.
+//!
+//! **Format.** Meta `n`: stream time, next number. Entry: timestamp, number to source clock, length
+//! and bytes of the key, value.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stores::state::Entry;
+
+use super::kind;
+use super::stream_time::put_time;
+use super::versioned::{LookupAsOf, Moment, VersionedTable};
+use crate::codec::{CodecError, Serde, Value, json};
+use crate::dsl::Stream;
+use crate::key::Key;
+use crate::operator::{Fault, Next, Operator, Timed};
+use crate::record::Record;
+use crate::task::Context;
+use crate::topology::{StoreRef, TopologyError};
+
+/// Records that are taken out at once.
+const PAGE: usize = 64;
+const META: &[u8] = &[kind::META, b'n'];
+
+/// How long the records of a stream wait for updates of a versioned table.
+pub struct JoinGrace<V> {
+    kept: Option<(String, i64, Serde<V>)>,
+}
+
+impl<V> JoinGrace<V> {
+    /// Not at all: a record meets what has come before it.
+    pub fn none() -> Self {
+        Self { kept: None }
+    }
+
+    /// For `grace`, in the store `store`, kept by `codec`.
+    pub fn with(store: &str, grace: Duration, codec: Serde<V>) -> Self {
+        let grace_ms = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
+        Self { kept: Some((store.to_owned(), grace_ms, codec)) }
+    }
+}
+
+impl<V: Value> JoinGrace<V> {
+    /// For `grace`, in the store `store`, kept as JSON.
+    pub fn named(store: &str, grace: Duration) -> Self {
+        Self::with(store, grace, json())
+    }
+}
+
+struct AsOfJoin<K, V, T, W, F> {
+    node: String,
+    as_of: LookupAsOf<K, T>,
+    history_ms: i64,
+    join: Arc<F>,
+    waiting: Option<Waiting<V>>,
+    next: Next<K, W>,
+}
+
+/// The records that wait.
+struct Waiting<V> {
+    store: StoreRef,
+    grace_ms: i64,
+    codec: Serde<V>,
+    /// Stream time and the next number; `None` until read.
+    times: Option<(i64, u64)>,
+    saved: Option<(i64, u64)>,
+    /// Nothing that waits is older.
+    from: i64,
+}
+
+impl<K, V, T, W, F> Operator<K, V> for AsOfJoin<K, V, T, W, F>
+where
+    K: Key,
+    W: Clone,
+    F: Fn(&K, &V, Option<&T>) -> Option<W>,
+{
+    fn process(&mut self, record: Record<K, V>, ctx: &mut Context<'_>) -> Result<(), Fault> {
+        let clock = ctx.source_clock().unwrap_or(record.timestamp);
+        let Some(waiting) = &mut self.waiting else {
+            return self.join(record, clock, ctx);
+        };
+        let now = waiting.observe(record.timestamp, ctx)?;
+        let over = match ctx.closing() {
+            None => record.timestamp < now.saturating_sub(waiting.grace_ms),
+            Some(closing) => waiting.closes_at(record.timestamp) < closing,
+        };
+        if over {
+            self.join(record, clock, ctx)?;
+        } else if let Err(error) = waiting.add(&record, clock, ctx) {
+            return Err(ctx.bad_state(&self.node, &error));
+        }
+        if ctx.closing().is_none() { self.release(now.saturating_add(1), ctx) } else { Ok(()) }
+    }
+}
+
+impl<K, V, T, W, F> AsOfJoin<K, V, T, W, F>
+where
+    K: Key,
+    W: Clone,
+    F: Fn(&K, &V, Option<&T>) -> Option<W>,
+{
+    fn join(&self, record: Record<K, V>, clock: i64, ctx: &mut Context<'_>) -> Result<(), Fault> {
+        let at = record.timestamp;
+        let read_until = match &self.waiting {
+            Some(waiting) if ctx.closing().is_some() => waiting.closes_at(at),
+            _ => i64::MAX,
+        };
+        // What the table has forgotten, seen from the record's own source.
+        let forgotten = ctx.closing().is_some() && at < clock.saturating_sub(self.history_ms);
+        let found = if forgotten {
+            None
+        } else {
+            (self.as_of)(&record.key, Moment { at, read_until }, ctx)?
+        };
+        match (self.join)(&record.key, &record.value, found.as_ref()) {
+            Some(value) => self.next.forward(record.with_value(value), ctx),
+            None => Ok(()),
+        }
+    }
+
+    /// Joins what waits and closes before `clock`, in the order of time.
+    fn release(&mut self, clock: i64, ctx: &mut Context<'_>) -> Result<(), Fault> {
+        while let Some(waiting) = &mut self.waiting {
+            let due = waiting.take_due(clock, ctx)?;
+            let due = due.into_iter().map(|(key, stored)| waiting.decode(&key, &stored));
+            let due = due.collect::<Result<Vec<_>, _>>();
+            let due = due.map_err(|error| ctx.bad_state(&self.node, &error))?;
+            if due.is_empty() {
+                return Ok(());
+            }
+            for (record, clock) in due {
+                self.join(record, clock, ctx)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<V> Waiting<V> {
+    fn times(&mut self, ctx: &Context<'_>) -> Result<&mut (i64, u64), Fault> {
+        if self.times.is_none() {
+            self.saved = ctx.read(self.store, META, |stored| {
+                let (now, number) = stored?.split_first_chunk::<8>()?;
+                let number = number.try_into().ok()?;
+                Some((i64::from_be_bytes(*now), u64::from_be_bytes(number)))
+            })?;
+        }
+        Ok(self.times.get_or_insert(self.saved.unwrap_or((i64::MIN, 0))))
+    }
+
+    /// Takes in a record's timestamp; answers with stream time after it.
+    fn observe(&mut self, timestamp: i64, ctx: &mut Context<'_>) -> Result<i64, Fault> {
+        let (now, _) = self.times(ctx)?;
+        *now = timestamp.max(*now);
+        let now = *now;
+        ctx.touch();
+        Ok(now)
+    }
+
+    fn save(&mut self, ctx: &mut Context<'_>) {
+        if let Some((now, number)) = self.times.filter(|times| Some(*times) != self.saved) {
+            let stored = [now.to_be_bytes(), number.to_be_bytes()].concat();
+            ctx.put(self.store, META, &stored);
+            self.saved = Some((now, number));
+        }
+    }
+
+    /// Until when a record waits.
+    fn closes_at(&self, timestamp: i64) -> i64 {
+        timestamp.saturating_add(self.grace_ms)
+    }
+
+    fn add<K: Key>(
+        &mut self,
+        record: &Record<K, V>,
+        clock: i64,
+        ctx: &mut Context<'_>,
+    ) -> Result<(), CodecError> {
+        let number = match &mut self.times {
+            Some((_, number)) => {
+                *number += 1;
+                *number
+            }
+            None => 0,
+        };
+        self.from = self.from.min(record.timestamp);
+        let mut stored = clock.to_be_bytes().to_vec();
+        let mut key = Vec::new();
+        let has_key = record.key.encode(&mut key);
+        let length = u32::try_from(key.len()).expect("a record is far smaller than 4 GiB");
+        stored.push(has_key.into());
+        stored.extend_from_slice(&length.to_be_bytes());
+        stored.extend_from_slice(&key);
+        self.codec.encode(&record.value, &mut stored)?;
+        let mut at = bound(record.timestamp);
+        at.extend_from_slice(&number.to_be_bytes());
+        ctx.put(self.store, &at, &stored);
+        Ok(())
+    }
+
+    /// Takes some of the records that close before `clock`, the oldest first.
+    fn take_due(&mut self, clock: i64, ctx: &mut Context<'_>) -> Result<Vec<Entry>, Fault> {
+        let to = clock.saturating_sub(self.grace_ms);
+        if self.from >= to {
+            return Ok(Vec::new());
+        }
+        let due = ctx.scan(self.store, (&bound(self.from), &bound(to)), PAGE)?;
+        for (key, _) in &due {
+            ctx.delete(self.store, key);
+        }
+        self.from = match due.last() {
+            Some((last, _)) if due.len() == PAGE => time_of(last),
+            _ => to,
+        };
+        Ok(due)
+    }
+
+    fn decode<K: Key>(&self, at: &[u8], stored: &[u8]) -> Result<(Record<K, V>, i64), CodecError> {
+        let bad = || CodecError::new("not a record that waits");
+        let (clock, rest) = stored.split_first_chunk::<8>().ok_or_else(bad)?;
+        let (has_key, rest) = rest.split_first().ok_or_else(bad)?;
+        let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(bad)?;
+        let length = u32::from_be_bytes(*length) as usize;
+        let (key, value) = rest.split_at_checked(length).ok_or_else(bad)?;
+        let key = K::decode((*has_key == 1).then_some(key))?;
+        let value = self.codec.decode(Some(value))?;
+        let record = Record { key, value, timestamp: time_of(at) };
+        Ok((record, i64::from_be_bytes(*clock)))
+    }
+}
+
+fn bound(time: i64) -> Vec<u8> {
+    let mut key = vec![kind::ENTRY];
+    put_time(&mut key, time);
+    key
+}
+
+fn time_of(key: &[u8]) -> i64 {
+    super::stream_time::time_of(key)
+}
+
+impl<K, V, T, W, F> Timed for AsOfJoin<K, V, T, W, F>
+where
+    K: Key,
+    W: Clone,
+    F: Fn(&K, &V, Option<&T>) -> Option<W>,
+{
+    fn advance(&mut self, ctx: &mut Context<'_>) -> Result<(), Fault> {
+        if let Some(closing) = ctx.closing() {
+            self.release(closing, ctx)?;
+        }
+        if let Some(waiting) = &mut self.waiting {
+            waiting.save(ctx);
+        }
+        Ok(())
+    }
+}
+
+impl<K: Key, V: Clone + 'static> Stream<K, V> {
+    /// Joins each record with what the table's row of its key was at the record's time; records
+    /// without one are left out.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use pipeline::{JoinGrace, TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let hour = Duration::from_secs(3600);
+    /// let rates = builder.table_versioned::<String, i64>("rates", "rates", hour);
+    /// let grace = JoinGrace::named("waiting-orders", Duration::from_secs(10));
+    /// builder
+    ///     .stream::<String, i64>("orders")
+    ///     .join_as_of(&rates, grace, |_, cents, rate| cents * rate)
+    ///     .to("worth");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe("rates", "EUR", &2_i64, 1_000);
+    /// driver.pipe("orders", "EUR", &100_i64, 4_000);
+    /// driver.pipe("rates", "EUR", &4_i64, 5_000);
+    /// driver.pipe("rates", "EUR", &3_i64, 3_000); // late, and in time
+    /// driver.pipe("orders", "EUR", &100_i64, 14_000);
+    /// let worth = driver.read::<String, i64>("worth");
+    /// assert_eq!((worth[0].value, worth[0].timestamp), (Some(300), 4_000));
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
+    pub fn join_as_of<T: Clone + 'static, W: Clone + 'static>(
+        &self,
+        table: &VersionedTable<K, T>,
+        grace: JoinGrace<V>,
+        join: impl Fn(&K, &V, &T) -> W + Send + Sync + 'static,
+    ) -> Stream<K, W> {
+        let inner =
+            move |key: &K, value: &V, found: Option<&T>| found.map(|found| join(key, value, found));
+        self.join_versions("KSTREAM-JOIN", table, grace, inner)
+    }
+
+    /// As [`Self::join_as_of`]; a record without a row is joined with none.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use pipeline::{JoinGrace, TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let hour = Duration::from_secs(3600);
+    /// let rates = builder.table_versioned::<String, i64>("rates", "rates", hour);
+    /// builder
+    ///     .stream::<String, i64>("orders")
+    ///     .left_join_as_of(&rates, JoinGrace::none(), |_, cents, rate| rate.map(|r| cents * r))
+    ///     .to("worth");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe("rates", "EUR", &2_i64, 1_000);
+    /// driver.pipe("orders", "EUR", &100_i64, 999);
+    /// driver.pipe("orders", "EUR", &100_i64, 1_000);
+    /// let worth = driver.read::<String, Option<i64>>("worth");
+    /// let worth: Vec<_> = worth.into_iter().map(|record| record.value.unwrap()).collect();
+    /// assert_eq!(worth, [None, Some(200)]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
+    pub fn left_join_as_of<T: Clone + 'static, W: Clone + 'static>(
+        &self,
+        table: &VersionedTable<K, T>,
+        grace: JoinGrace<V>,
+        join: impl Fn(&K, &V, Option<&T>) -> W + Send + Sync + 'static,
+    ) -> Stream<K, W> {
+        let left = move |key: &K, value: &V, found: Option<&T>| Some(join(key, value, found));
+        self.join_versions("KSTREAM-LEFTJOIN", table, grace, left)
+    }
+
+    fn join_versions<T: Clone + 'static, W: Clone + 'static>(
+        &self,
+        kind: &str,
+        table: &VersionedTable<K, T>,
+        grace: JoinGrace<V>,
+        join: impl Fn(&K, &V, Option<&T>) -> Option<W> + Send + Sync + 'static,
+    ) -> Stream<K, W> {
+        self.needs_partitioning();
+        self.needs_same_builder(&table.changes().graph);
+        let waits = grace.kept.is_some();
+        let kept = grace.kept.map(|(store, grace_ms, codec)| {
+            self.needs_history(kind, table, grace_ms);
+            (self.graph.borrow_mut().add_store(&store), grace_ms, codec)
+        });
+        let mut stores = table.stores().to_vec();
+        stores.extend(kept.iter().map(|(store, ..)| *store));
+        let (node, join) = (self.next_name(kind), Arc::new(join));
+        let (as_of, history_ms) = (Arc::clone(&table.as_of), table.history_ms);
+        let depends = !waits || !self.has_clocks(table);
+        let joined = self.then_timed(kind, stores, move |next| AsOfJoin {
+            node: node.clone(),
+            as_of: Arc::clone(&as_of),
+            history_ms,
+            join: Arc::clone(&join),
+            waiting: kept.as_ref().map(|(store, grace_ms, codec)| Waiting {
+                store: *store,
+                grace_ms: *grace_ms,
+                codec: Arc::clone(codec),
+                times: None,
+                saved: None,
+                from: i64::MIN,
+            }),
+            next,
+        });
+        if depends { joined.mark_arrival_order() } else { joined }
+    }
+
+    /// Notes an error if records wait for longer than the table remembers.
+    fn needs_history<T>(&self, kind: &str, table: &VersionedTable<K, T>, grace_ms: i64) {
+        if grace_ms > table.history_ms {
+            let (node, store) = (self.next_name(kind), table.name.clone());
+            let error = TopologyError::GraceBeyondHistory {
+                node,
+                grace_ms,
+                store,
+                history_ms: table.history_ms,
+            };
+            self.graph.borrow_mut().errors.push(error);
+        }
+    }
+
+    /// Whether the join's records come with source clocks: one side is behind a repartition.
+    fn has_clocks<T>(&self, table: &VersionedTable<K, T>) -> bool {
+        let graph = self.graph.borrow();
+        let mut sources = graph.sources_above(self.node);
+        sources.extend(graph.sources_above(table.changes().node));
+        sources.iter().any(|source| graph.sources[*source].topic.external().is_none())
+    }
+}
