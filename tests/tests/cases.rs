@@ -1,7 +1,7 @@
 //! Kafka Streams' own answers, record by record: key, window, value, timestamp, and the input
 //! record that caused it.
 
-mod joins;
+pub(crate) mod joins;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
