@@ -146,6 +146,10 @@ impl Writer for TestWriter {
 }
 
 impl Log for TestLog {
+    fn id(&self) -> Result<String, LogError> {
+        self.inner.id()
+    }
+
     fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
         self.inner.create_topic(spec)
     }

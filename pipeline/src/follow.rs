@@ -17,7 +17,7 @@ use stores::views::{View, ViewError};
 pub use thread::{FollowerHandle, spawn};
 
 use crate::clock::Clock;
-use crate::log::{Log, LogError, Reader};
+use crate::log::{Fetched, Log, LogError, Reader};
 use crate::topology::ViewPlan;
 
 /// How views are followed.
@@ -43,6 +43,7 @@ pub enum FollowError {
         /// The view.
         view: String,
         /// Why.
+        #[source]
         error: ViewError,
     },
     /// The log is away or damaged.
@@ -55,6 +56,8 @@ pub enum FollowError {
 pub struct FollowStats {
     /// The view.
     pub view: String,
+    /// The partitions of its topic that are damaged, and not read any more.
+    pub damaged: Vec<String>,
     /// Records that the log has and the index has not.
     pub lag: u64,
     /// Documents set or deleted since the start.
@@ -111,7 +114,7 @@ impl IndexFollower {
     pub fn run_once(&mut self, wait: Duration) -> Result<(), FollowError> {
         let pending = self.shards.iter().any(Shard::has_news);
         let wait = if pending { wait.min(Duration::from_millis(5)) } else { wait };
-        for fetched in self.reader.poll(wait)? {
+        for fetched in self.poll(wait)? {
             let reads = |shard: &&mut Shard| shard.reads(&fetched.partition);
             if let Some(shard) = self.shards.iter_mut().find(reads) {
                 shard.accept(&fetched, self.clock.elapsed());
@@ -121,13 +124,28 @@ impl IndexFollower {
         self.commit_due()
     }
 
+    /// What there is to read. A partition that is damaged is left out from then on: the view shows
+    /// what it got before, and goes on with the others.
+    fn poll(&mut self, wait: Duration) -> Result<Vec<Fetched>, FollowError> {
+        let error = match self.reader.poll(wait) {
+            Ok(fetched) => return Ok(fetched),
+            Err(error) => error,
+        };
+        let LogError::Corrupt { partition, .. } = &error else { return Err(error.into()) };
+        let damaged = self.shards.iter_mut().find_map(|shard| shard.named(partition));
+        let Some(damaged) = damaged else { return Err(error.into()) };
+        tracing::error!(%error, "the topic of a view is damaged: the view stands still there");
+        self.reader.unassign(&damaged);
+        Ok(Vec::new())
+    }
+
     /// Reads and commits until nothing is left.
     ///
     /// # Errors
     /// As [`Self::run_once`].
     pub fn run_until_idle(&mut self) -> Result<(), FollowError> {
         loop {
-            let fetched = self.reader.poll(Duration::ZERO)?;
+            let fetched = self.poll(Duration::ZERO)?;
             if fetched.is_empty() {
                 return self.commit_all();
             }

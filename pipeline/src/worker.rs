@@ -135,6 +135,8 @@ pub struct Worker {
     /// Commits that failed since the last one that succeeded.
     failures: u32,
     paused: BTreeSet<TopicPartition>,
+    /// Inputs that are damaged: they are not fetched from any more.
+    halted: BTreeSet<TopicPartition>,
 }
 
 impl Worker {
@@ -164,6 +166,7 @@ impl Worker {
             poison: Poison::new(),
             in_flight: None,
             paused: BTreeSet::new(),
+            halted: BTreeSet::new(),
         })
     }
 
@@ -236,6 +239,10 @@ impl Worker {
             Ok(events) => events,
             Err(LogError::Unavailable(reason)) => {
                 self.start_over(&reason, true)?;
+                return Ok(true);
+            }
+            Err(error @ LogError::Corrupt { .. }) => {
+                self.halt(error)?;
                 return Ok(true);
             }
             Err(error) => return Err(error.into()),
@@ -397,7 +404,7 @@ impl Worker {
                 }
             }
             for partition in free {
-                if self.paused.remove(&partition) {
+                if self.paused.remove(&partition) && !self.halted.contains(&partition) {
                     self.member.resume(&partition);
                 }
             }

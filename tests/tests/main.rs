@@ -10,6 +10,8 @@ mod cases;
 mod crashes;
 #[cfg(test)]
 mod demo;
+#[cfg(test)]
+mod faults;
 mod log_contract;
 #[cfg(test)]
 mod oracle;

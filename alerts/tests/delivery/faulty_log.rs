@@ -39,6 +39,10 @@ impl FaultyLog {
 }
 
 impl Log for FaultyLog {
+    fn id(&self) -> Result<String, LogError> {
+        self.log.id()
+    }
+
     fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
         self.log.create_topic(spec)
     }

@@ -110,6 +110,7 @@ fn log_problem(error: &LogError) -> Refusal {
         | LogError::InvalidTopic { .. }
         | LogError::Held(_)
         | LogError::Corrupt { .. }
+        | LogError::Damaged { .. }
         | LogError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     problem(status, error.to_string())

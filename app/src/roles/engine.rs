@@ -57,12 +57,21 @@ impl Engine<'_> {
     }
 
     /// Opens the state of all topologies.
-    pub(super) fn open_state(&self) -> Result<Arc<StateDb>, AppError> {
+    pub(super) fn open_state(&self, log: &dyn Log) -> Result<Arc<StateDb>, AppError> {
         let settings = StateSettings {
             cache_bytes: half(self.shares.block_cache_bytes),
             write_buffer_bytes: half(self.shares.write_buffer_bytes),
         };
-        Ok(Arc::new(StateDb::open(&self.directory.state(), settings)?))
+        let state = StateDb::open(&self.directory.state(), settings)?;
+        let id = log.id()?;
+        if let Some(other) = state.follow(&id)? {
+            tracing::warn!(
+                log = id,
+                other,
+                "the state is another log's: rebuilding it from this one"
+            );
+        }
+        Ok(Arc::new(state))
     }
 
     /// Plans a topology, and makes its topics.

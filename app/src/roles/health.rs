@@ -75,10 +75,12 @@ impl Health {
 /// Why the process is not ready; nothing if it is.
 fn reasons(overview: &Overview) -> Vec<String> {
     let mut reasons = overview.health.failures();
+    reasons.extend(overview.damaged_views());
     if overview.health.is_stopping() {
         reasons.push("the process is stopping".to_owned());
     }
     for topology in overview.topologies.iter().filter(|topology| !topology.stats.is_empty()) {
+        reasons.extend(topology.stats.iter().flat_map(|stats| stats.damage()));
         let (tasks, running) = (topology.plan.tasks().len(), topology.running_tasks());
         if running < tasks {
             let name = topology.plan.topology().name();

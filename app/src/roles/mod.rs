@@ -286,7 +286,7 @@ impl Parts<'_> {
         };
         let (mut state, mut workers) = (None, Vec::new());
         if self.roles == Roles::All {
-            let opened = engine.open_state()?;
+            let opened = engine.open_state(&*log)?;
             for (plan, planned) in plans.iter().zip(&planned) {
                 workers.extend(engine.start_workers(plan, &log, &opened, &planned.stats)?);
             }

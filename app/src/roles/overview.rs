@@ -229,6 +229,18 @@ impl Overview {
         Ok(true)
     }
 
+    /// The partitions of views' topics that are damaged, in words.
+    pub(crate) fn damaged_views(&self) -> Vec<String> {
+        let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = follower.as_ref().map(FollowerHandle::stats).unwrap_or_default();
+        let said = |one: FollowStats| {
+            let view = one.view;
+            let say = move |at| format!("view `{view}` stands still: {at} is damaged");
+            one.damaged.into_iter().map(say)
+        };
+        counted.into_iter().flat_map(said).collect()
+    }
+
     fn view_figures(&self) -> Vec<ViewFigures> {
         let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
         let counted = follower.as_ref().map(FollowerHandle::stats).unwrap_or_default();

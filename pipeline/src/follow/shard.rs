@@ -25,6 +25,7 @@ pub(super) struct Shard {
     upserts: u64,
     rejected: u64,
     commits: u64,
+    damaged: Vec<String>,
 }
 
 impl Shard {
@@ -34,7 +35,8 @@ impl Shard {
         settings: &FollowSettings,
     ) -> Result<Self, FollowError> {
         let mut opened = open_index(plan, settings)?;
-        if let Some(reason) = distrust(log, plan, opened.writer.progress())? {
+        let id = log.id()?;
+        if let Some(reason) = distrust(log, &id, plan, opened.writer.progress())? {
             tracing::warn!(view = plan.schema.name, reason, "rebuilding a view from its topic");
             drop(opened);
             let folder = settings.folder.join(&plan.schema.name);
@@ -46,9 +48,11 @@ impl Shard {
         } else if let Some(reason) = &opened.rebuilt {
             tracing::info!(view = plan.schema.name, reason, "building a view from its topic");
         }
+        let mut progress = opened.writer.progress().clone();
+        progress.log = Some(id);
         Ok(Self {
             plan: plan.clone(),
-            progress: opened.writer.progress().clone(),
+            progress,
             writer: opened.writer,
             view: opened.view,
             news_since: None,
@@ -56,6 +60,7 @@ impl Shard {
             upserts: 0,
             rejected: 0,
             commits: 0,
+            damaged: Vec::new(),
         })
     }
 
@@ -76,6 +81,15 @@ impl Shard {
 
     pub(super) fn reads(&self, partition: &TopicPartition) -> bool {
         *partition.topic == *self.plan.topic
+    }
+
+    /// The partition of this view whose name is `name`, noted as damaged.
+    pub(super) fn named(&mut self, name: &str) -> Option<TopicPartition> {
+        let all = 0..self.plan.schema.partitions;
+        let mut all = all.map(|number| TopicPartition::new(self.plan.topic.as_str(), number));
+        let found = all.find(|at| at.to_string() == name)?;
+        self.damaged.push(name.to_owned());
+        Some(found)
     }
 
     /// Takes in a batch. A document that does not fit is counted and left out.
@@ -173,8 +187,9 @@ impl Shard {
             lag += log.range(&at)?.end.offset.saturating_sub(reached);
         }
         let view = self.plan.schema.name.clone();
+        let damaged = self.damaged.clone();
         let Self { upserts, rejected, commits, .. } = *self;
-        Ok(FollowStats { view, lag, upserts, rejected, commits })
+        Ok(FollowStats { view, damaged, lag, upserts, rejected, commits })
     }
 }
 
@@ -190,9 +205,14 @@ fn failed(plan: &ViewPlan, error: stores::views::ViewError) -> FollowError {
 /// Why an index cannot go on from where it stopped, if so.
 fn distrust(
     log: &dyn Log,
+    id: &str,
     plan: &ViewPlan,
     progress: &Progress,
 ) -> Result<Option<String>, LogError> {
+    // An index from before there were ids is taken for this log's.
+    if let Some(other) = progress.log.as_deref().filter(|other| *other != id) {
+        return Ok(Some(format!("it followed the log {other}, this one is {id}")));
+    }
     for (partition, known) in &progress.partitions {
         let at = TopicPartition::new(plan.topic.as_str(), *partition);
         let validity = log.validate(&at, known.position)?;

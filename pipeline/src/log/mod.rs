@@ -272,12 +272,26 @@ pub enum LogError {
     #[error("{0}")]
     Held(String),
     /// Stored bytes do not check: the file system or a program damaged them.
-    #[error("{partition} at offset {offset} is damaged: {reason}")]
+    #[error(
+        "{partition} is damaged at offset {offset}: {reason}; other partitions are not touched \
+         (docs/operations.md)"
+    )]
     Corrupt {
         /// Where.
         partition: String,
         /// The offset of the batch.
         offset: u64,
+        /// What does not check.
+        reason: String,
+    },
+    /// What the log keeps beside its records does not check: it cannot be opened.
+    #[error(
+        "{place} is damaged: {reason}; restore the log from a backup, or move it away to begin an \
+         empty one (docs/operations.md)"
+    )]
+    Damaged {
+        /// The directory, and the entry if it is one.
+        place: String,
         /// What does not check.
         reason: String,
     },
@@ -301,6 +315,14 @@ pub struct GroupConfig {
 
 /// A durable, partitioned log with atomic commits.
 pub trait Log: Send + Sync {
+    /// What tells this log from every other one, in letters and digits: chosen when it was made,
+    /// the same for ever (on Kafka, the cluster's id). Followers remember it: a position in another
+    /// log means nothing, however valid it looks.
+    ///
+    /// # Errors
+    /// When the log is away.
+    fn id(&self) -> Result<String, LogError>;
+
     /// Makes a topic. One that is there with the same partitions and kind of cleanup is left as
     /// it is, except for the retention bounds, which are set anew.
     ///

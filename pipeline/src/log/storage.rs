@@ -38,10 +38,16 @@ pub enum StorageError {
     /// The disk failed: what it said, with the path.
     #[error("{0}")]
     Failed(String),
+    /// The bytes on the disk are damaged: what does not check, with the path.
+    #[error("{0}")]
+    Damaged(String),
 }
 
 /// Ordered bytes with atomic writes.
 pub trait Storage: Send + Sync {
+    /// Where it is, for messages.
+    fn place(&self) -> String;
+
     /// The value of a key.
     ///
     /// # Errors

@@ -22,9 +22,14 @@ impl Worker {
             let inputs = Task::inputs_of(&self.parts.plan, id);
             let ready = inputs.iter().all(|input| self.assigned.contains(input));
             if ready && !self.tasks.contains_key(&id) {
-                let opened = self.open_task(id, &inputs);
-                let task = opened.map_err(|error| WorkerError::Task { task: id, error })?;
-                self.tasks.insert(id, task);
+                match self.open_task(id, &inputs) {
+                    Ok(task) => drop(self.tasks.insert(id, task)),
+                    // Its changelog or an input: the other tasks need not suffer for it.
+                    Err(TaskError::Log(error @ LogError::Corrupt { .. })) => {
+                        self.report_damage(&error);
+                    }
+                    Err(error) => return Err(WorkerError::Task { task: id, error }),
+                }
             }
         }
         self.parts.stats.tasks(self.tasks.len());
@@ -82,6 +87,24 @@ impl Worker {
         };
         let (partition, group) = (input.clone(), group.to_owned());
         Err(TaskError::OffsetLost { partition, group, committed, why })
+    }
+
+    /// Stops fetching from an input that is damaged. What was read of it before is good, and the
+    /// other inputs go on.
+    pub(super) fn halt(&mut self, error: LogError) -> Result<(), WorkerError> {
+        let LogError::Corrupt { partition, .. } = &error else { return Err(error.into()) };
+        let damaged = self.assigned.iter().find(|input| input.to_string() == *partition).cloned();
+        let Some(damaged) = damaged else { return Err(error.into()) };
+        self.member.pause(&damaged);
+        self.halted.insert(damaged);
+        self.report_damage(&error);
+        Ok(())
+    }
+
+    fn report_damage(&self, error: &LogError) {
+        let app = self.parts.plan.topology.name();
+        tracing::error!(app, %error, "an input is damaged: its task stands still there");
+        self.parts.stats.damaged(error.to_string());
     }
 
     /// Commits, then gives up the tasks that read `partitions`.

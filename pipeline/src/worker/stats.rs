@@ -1,7 +1,8 @@
 //! What workers count, for people and programs to look at.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::task::Counters;
 
@@ -16,7 +17,11 @@ pub struct WorkerStats {
     started_over: AtomicU64,
     tasks: AtomicUsize,
     clock: AtomicI64,
+    damage: Mutex<BTreeSet<String>>,
 }
+
+/// How much damage is told.
+const DAMAGE_MAX: usize = 16;
 
 impl WorkerStats {
     /// Records processed.
@@ -47,6 +52,19 @@ impl WorkerStats {
     /// The largest event time read, milliseconds since 1970-01-01 UTC; `None` before the first.
     pub fn clock_ms(&self) -> Option<i64> {
         Some(self.clock.load(Ordering::Relaxed)).filter(|clock| *clock > 0)
+    }
+
+    /// Damage in the log that keeps tasks from going on, in words; the first of it.
+    pub fn damage(&self) -> Vec<String> {
+        let damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+        damage.iter().cloned().collect()
+    }
+
+    pub(super) fn damaged(&self, what: String) {
+        let mut damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+        if damage.len() < DAMAGE_MAX {
+            damage.insert(what);
+        }
     }
 
     pub(super) fn processed(&self, records: u64) {

@@ -38,7 +38,7 @@ fn progress(offset: u64) -> Progress {
     let heard = SourceProgress { position, clock_ms: 1_700_000_000_000, idle: false };
     let auth = SourcePartition { topic: "auth".to_owned(), partition: 0 };
     let partition = PartitionProgress { position, sources: [(auth, heard)].into() };
-    Progress { partitions: [(0, partition)].into() }
+    Progress { log: None, partitions: [(0, partition)].into() }
 }
 
 /// A server with the view `logins` of four documents, which reflects offset 4.

@@ -14,11 +14,13 @@ use rocksdb::{
     LruCacheOptions, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
-use super::StateError;
+use super::{StateError, damage};
 use crate::position::Position;
 
 const ENTRIES: &str = "entries";
 const META: &str = "meta";
+/// Where the id of the log stands that the state follows.
+const LOG_KEY: &[u8] = b"l";
 
 /// What the state may use.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +70,8 @@ pub struct StateDb {
     names: Mutex<HashMap<String, u32>>,
     /// Keeps the memory file system of a state in memory alive.
     _env: Option<Env>,
+    /// Why what was there was thrown away.
+    pub(super) rebuilt: Option<String>,
 }
 
 /// Changes of any number of stores, made all at once.
@@ -122,10 +126,39 @@ fn with_key<T>(store: StoreId, key: &[u8], work: impl FnOnce(&[u8]) -> T) -> T {
 impl StateDb {
     /// Opens the state in `path`, making it if it is not there.
     ///
+    /// State that is damaged is thrown away, and [`Self::rebuilt`] says why: its stores have no
+    /// positions then, so they are made again from their changelogs.
+    ///
     /// # Errors
     /// When another process has it, or the disk fails.
     pub fn open(path: &Path, settings: StateSettings) -> Result<Self, StateError> {
-        Self::open_in(path, settings, None)
+        damage::open(path, || Self::open_in(path, settings, None))
+    }
+
+    /// Why the state that was there was thrown away, if it was.
+    pub fn rebuilt(&self) -> Option<&str> {
+        self.rebuilt.as_deref()
+    }
+
+    /// Ties the state to the log `id`. State of another log is thrown away: its positions may look
+    /// valid and mean nothing. Answers with the other log's id then.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn follow(&self, id: &str) -> Result<Option<String>, StateError> {
+        let found = self.db.get_cf(self.meta(), LOG_KEY).map_err(|e| self.failed("read", &e))?;
+        let found = found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        if found.as_deref() == Some(id) {
+            return Ok(None);
+        }
+        let mut batch = WriteBatch::default();
+        if found.is_some() {
+            batch.delete_range_cf(self.entries(), &[][..], &[0xff; 16][..]);
+            batch.delete_range_cf(self.meta(), &b"p"[..], &b"q"[..]);
+        }
+        batch.put_cf(self.meta(), LOG_KEY, id);
+        self.db.write_opt(batch, &no_wal()).map_err(|error| self.failed("write", &error))?;
+        Ok(found)
     }
 
     /// State that lives as long as the value: a real RocksDB on a file system in memory.
@@ -157,7 +190,7 @@ impl StateDb {
         let db = DB::open_cf_descriptors(&options, path, families)
             .map_err(|error| open_failed(path, &error))?;
         let path = path.display().to_string();
-        Ok(Self { db, path, names: Mutex::default(), _env: env })
+        Ok(Self { db, path, names: Mutex::default(), _env: env, rebuilt: None })
     }
 
     /// The number of a store's partition, given out at its first use and kept from then on.
@@ -296,12 +329,21 @@ impl StateDb {
     }
 
     fn failed(&self, doing: &'static str, error: &rocksdb::Error) -> StateError {
-        StateError::Failed { doing, path: self.path.clone(), reason: error.to_string() }
+        let (path, reason) = (self.path.clone(), error.to_string());
+        if damage::is_damage(error) {
+            damage::mark(Path::new(&path), &reason);
+            return StateError::Damaged { path, reason };
+        }
+        StateError::Failed { doing, path, reason }
     }
 }
 
 fn open_failed(path: &Path, error: &rocksdb::Error) -> StateError {
-    StateError::Open { path: path.display().to_string(), reason: error.to_string() }
+    let (path, reason) = (path.display().to_string(), error.to_string());
+    match damage::is_damage(error) {
+        true => StateError::Damaged { path, reason },
+        false => StateError::Open { path, reason },
+    }
 }
 
 /// Few shards: each must have room for many blocks, also when the whole cache is small.
@@ -354,3 +396,6 @@ fn decode_position(bytes: &[u8]) -> Option<Position> {
     let (offset, epoch) = bytes.split_first_chunk::<8>()?;
     Some(Position::new(u64::from_be_bytes(*offset), u32::from_be_bytes(epoch.try_into().ok()?)))
 }
+
+#[cfg(test)]
+mod tests;

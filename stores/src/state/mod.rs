@@ -3,6 +3,7 @@
 //! It holds bytes and positions. It does not know what a changelog is: whoever writes says which
 //! position the write reflects, and reads it back after a restart.
 
+mod damage;
 mod db;
 mod overlay;
 mod store;
@@ -22,7 +23,18 @@ pub enum StateError {
         /// What RocksDB says.
         reason: String,
     },
-    /// The disk failed, or the bytes are damaged.
+    /// The bytes are damaged.
+    #[error(
+        "the state in {path} is damaged: {reason}; nothing is lost, the next start rebuilds it \
+         from the log"
+    )]
+    Damaged {
+        /// The directory.
+        path: String,
+        /// What RocksDB says.
+        reason: String,
+    },
+    /// The disk failed.
     #[error("cannot {doing} state in {path}: {reason}")]
     Failed {
         /// `read`, `write` or `flush`.

@@ -77,11 +77,14 @@ impl Directory for IndexDirectory {
             OpenOptions::new().write(true).create_new(true).open(self.root.join(path))
         });
         match created {
-            Ok(file) => Ok(BufWriter::new(Box::new(UnsyncedFile(file)))),
+            Ok(file) => {
+                let path = self.root.join(path);
+                Ok(BufWriter::new(Box::new(UnsyncedFile { file, path })))
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(OpenWriteError::FileAlreadyExists(path.to_owned()))
             }
-            Err(error) => Err(OpenWriteError::wrap_io_error(error, path.to_owned())),
+            Err(error) => Err(OpenWriteError::wrap_io_error(error, self.root.join(path))),
         }
     }
 
@@ -97,8 +100,8 @@ impl Directory for IndexDirectory {
         let target = self.root.join(path);
         let mut beside = target.clone().into_os_string();
         beside.push(".new");
-        fs::write(&beside, seal(data))?;
-        fs::rename(&beside, &target)
+        let written = fs::write(&beside, seal(data)).and_then(|()| fs::rename(&beside, &target));
+        written.map_err(|error| with_path(&error, &target))
     }
 
     fn sync_directory(&self) -> io::Result<()> {
@@ -114,22 +117,30 @@ impl Directory for IndexDirectory {
     }
 }
 
-struct UnsyncedFile(File);
+struct UnsyncedFile {
+    file: File,
+    path: PathBuf,
+}
 
 impl Write for UnsyncedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        self.file.write(bytes).map_err(|error| with_path(&error, &self.path))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.file.flush().map_err(|error| with_path(&error, &self.path))
     }
 }
 
 impl TerminatingWrite for UnsyncedFile {
     fn terminate_ref(&mut self, _: AntiCallToken) -> io::Result<()> {
-        self.0.flush()
+        self.flush()
     }
+}
+
+/// What the system said, and of which file: whoever reads it has more than one disk.
+fn with_path(error: &io::Error, path: &Path) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// Ends a small file with a line that holds its checksum.

@@ -6,9 +6,10 @@
 //! All bytes of the index are read once for that, at the speed of the disk; in exchange no commit
 //! waits for the disk (see `directory`).
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tantivy::directory::error::{OpenDirectoryError, OpenReadError};
@@ -26,6 +27,8 @@ use crate::fail_point::{self, FailPoint};
 /// of `fields`, their options or the payload.
 const FORMAT: u32 = 1;
 const STAMP: &str = "millpond.json";
+/// Tantivy's list of segments.
+const META: &str = "meta.json";
 
 /// An index and the progress of its last commit.
 pub(super) struct OpenIndex {
@@ -116,6 +119,7 @@ fn open_whole(shard: &Path, stamp: &Stamp, fields: &Fields) -> Result<OpenIndex,
     for segment in &metas.segments {
         check_segment(&index, segment)?;
     }
+    remove_leftovers(shard, &metas.segments)?;
     let progress = match &metas.payload {
         Some(payload) => serde_json::from_str(payload)
             .map_err(|error| Unusable::Rebuild(format!("its positions cannot be read: {error}")))?,
@@ -129,6 +133,15 @@ fn open_whole(shard: &Path, stamp: &Stamp, fields: &Fields) -> Result<OpenIndex,
 
 /// Reads all files of a segment once. Tantivy itself would do without some that are missing.
 fn check_segment(index: &Index, segment: &SegmentMeta) -> Result<(), Unusable> {
+    for path in files_of(segment) {
+        if !index.directory().validate_checksum(&path).map_err(TantivyError::from)? {
+            return Err(Unusable::Rebuild(format!("`{}` is damaged", path.display())));
+        }
+    }
+    Ok(())
+}
+
+fn files_of(segment: &SegmentMeta) -> impl Iterator<Item = PathBuf> {
     let always = [
         SegmentComponent::Postings,
         SegmentComponent::Positions,
@@ -138,10 +151,22 @@ fn check_segment(index: &Index, segment: &SegmentMeta) -> Result<(), Unusable> {
         SegmentComponent::Store,
     ];
     let deletes = segment.has_deletes().then_some(SegmentComponent::Delete);
-    for component in always.into_iter().chain(deletes) {
-        let path = segment.relative_path(component);
-        if !index.directory().validate_checksum(&path).map_err(TantivyError::from)? {
-            return Err(Unusable::Rebuild(format!("`{}` is damaged", path.display())));
+    always.into_iter().chain(deletes).map(|component| segment.relative_path(component))
+}
+
+/// Removes the files that no commit has: a process that was killed left them. Tantivy names files of
+/// deletes by the number of an operation, which the next process counts up to again, and then it
+/// would find its file there already.
+fn remove_leftovers(shard: &Path, segments: &[SegmentMeta]) -> Result<(), Unusable> {
+    let kept: HashSet<PathBuf> = segments.iter().flat_map(files_of).collect();
+    for file in fs::read_dir(shard)? {
+        let file = file?;
+        let name = PathBuf::from(file.file_name());
+        let text = name.to_string_lossy();
+        // `.managed.json` and the locks are hidden.
+        let is_ours = text.starts_with('.') || text == META || text == STAMP;
+        if !is_ours && !kept.contains(&name) {
+            fs::remove_file(file.path())?;
         }
     }
     Ok(())

@@ -14,6 +14,9 @@ use crate::position::{Position, SourcePosition, Token};
 /// The positions that a view's documents reflect.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
+    /// The id of the log that all positions are in; `None` if nobody has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
     /// By view partition. A partition that is absent has not been read yet.
     pub partitions: BTreeMap<u32, PartitionProgress>,
 }

@@ -153,6 +153,11 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal, by the name that `kill` knows.
     ///
     /// # Errors

@@ -149,6 +149,11 @@ impl Shared {
             }
         }
         let appended = request.appends.iter().map(|(at, _)| at);
+        for at in appended.clone() {
+            let (_, partition) =
+                catalog.partition(at).map_err(|e| Outcome::Aborted(e.to_string()))?;
+            partition.check_end(at).map_err(|error| Outcome::Aborted(error.to_string()))?;
+        }
         for at in appended.chain(request.offsets.iter().map(|(at, _)| at)) {
             catalog.partition(at).map_err(|error| Outcome::Aborted(error.to_string()))?;
         }

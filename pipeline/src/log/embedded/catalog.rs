@@ -6,17 +6,21 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use stores::fail_point::{self, FailPoint};
 
 use super::super::batch::{Header, decode_header};
 use super::super::coordinator::Group;
-use super::super::storage::{Op, Space, Storage};
+use super::super::storage::{Op, Space, Storage, StorageError};
 use super::super::{Cleanup, LogError, Position, TopicPartition, TopicSpec};
+use super::damage::{Damage, Extent};
 use super::{keys, unavailable};
 
 /// Everything in memory.
 pub(crate) struct Catalog {
+    /// Chosen when the log was made.
+    pub(crate) id: String,
     pub(crate) epoch: u32,
     pub(crate) topics: BTreeMap<Arc<str>, Topic>,
     pub(crate) groups: HashMap<String, Group>,
@@ -43,6 +47,8 @@ pub(crate) struct Partition {
     pub(crate) epochs: Vec<(u32, u64)>,
     /// The bytes appended since the bounds were stored.
     pub(crate) unstored_bytes: u64,
+    /// What was found when the log was opened.
+    pub(crate) damage: Option<Damage>,
 }
 
 /// What is stored of a partition, now and then: it may be older than the batches.
@@ -74,14 +80,21 @@ struct StoredTopic {
 }
 
 impl Catalog {
-    /// Loads everything and begins a new epoch, synced before anything is written in it.
-    pub(crate) fn load(storage: &dyn Storage) -> Result<Self, LogError> {
-        let previous = storage.get(Space::Meta, keys::EPOCH).map_err(unavailable)?;
-        let previous = previous.map(|bytes| keys::read::<u32>(keys::EPOCH, &bytes)).transpose();
-        let epoch = previous.map_err(LogError::Unavailable)?.unwrap_or(0) + 1;
-        storage.write(&[keys::put(keys::EPOCH.to_vec(), &epoch)], true).map_err(unavailable)?;
+    /// Loads everything and begins a new epoch, synced before anything is written in it. A log
+    /// that has no id yet gets one from `fresh_id`.
+    ///
+    /// Damage in a partition is told and noted in it; damage in what holds all together is an error.
+    pub(crate) fn load(
+        storage: &dyn Storage,
+        fresh_id: fn() -> Result<String, LogError>,
+    ) -> Result<Self, LogError> {
+        let epoch = 1 + stored_at::<u32>(storage, keys::EPOCH)?.unwrap_or(0);
+        let id = stored_at::<String>(storage, keys::ID)?.map_or_else(fresh_id, Ok)?;
+        let ops = [keys::put(keys::EPOCH.to_vec(), &epoch), keys::put(keys::ID.to_vec(), &id)];
+        storage.write(&ops, true).map_err(unavailable)?;
         fail_point::pass(FailPoint::OpenAfterEpoch);
         let mut catalog = Self {
+            id,
             epoch,
             topics: BTreeMap::new(),
             groups: HashMap::new(),
@@ -91,11 +104,11 @@ impl Catalog {
         };
         for (key, value) in entries(storage, keys::TOPICS)? {
             let name = String::from_utf8_lossy(&key[2..]).into_owned();
-            let stored: StoredTopic = keys::read(&key, &value).map_err(LogError::Unavailable)?;
+            let stored: StoredTopic = read(storage, &key, &value)?;
             catalog.topics.insert(name.as_str().into(), load_topic(storage, &name, &stored)?);
         }
         for (key, value) in entries(storage, keys::OFFSETS)? {
-            let position = keys::read(&key, &value).map_err(LogError::Unavailable)?;
+            let position = read(storage, &key, &value)?;
             if let Some((group, partition)) = keys::parse_offset(&key) {
                 catalog.offsets.entry(group).or_default().insert(partition, position);
             }
@@ -229,42 +242,100 @@ fn load_partition(
     id: u32,
     at: &TopicPartition,
 ) -> Result<Partition, LogError> {
-    let partition = at.partition;
-    let key = keys::partition(id, partition);
-    let bounds = storage.get(Space::Meta, &key).map_err(unavailable)?;
-    let bounds = bounds.map(|bytes| keys::read::<Bounds>(&key, &bytes)).transpose();
-    let mut loaded = Partition {
-        bounds: bounds.map_err(LogError::Unavailable)?.unwrap_or_default(),
-        ..Partition::default()
-    };
-    let (from, to) = keys::epoch_starts(id, partition);
-    for (key, value) in entries(storage, (&from, &to))? {
-        let start = keys::read(&key, &value).map_err(LogError::Unavailable)?;
-        loaded.epochs.push((keys::epoch_of(&key).unwrap_or(0), start));
-    }
-    let mut damage = None;
-    let from = keys::batch(id, partition, loaded.bounds.counted_to);
-    let to = keys::batch(id, partition, u64::MAX);
-    let mut count = |key: &[u8], value: &[u8]| match header_at(id, at, key, value) {
-        Ok(header) => {
-            loaded.bounds.bytes += value.len() as u64;
-            loaded.unstored_bytes += value.len() as u64;
-            loaded.bounds.counted_to = header.last_offset + 1;
-            true
+    let mut loaded = Partition::default();
+    match load_entries(storage, id, at.partition, &mut loaded) {
+        Ok(()) => count_batches(storage, id, at, &mut loaded)?,
+        Err(LogError::Damaged { reason, .. }) => {
+            loaded.damage = Some(Damage { offset: 0, reason, extent: Extent::Entries });
         }
-        Err(error) => {
-            damage = Some(error);
-            false
-        }
-    };
-    storage.scan(Space::Batches, (&from, &to), &mut count).map_err(unavailable)?;
-    if let Some(damage) = damage {
-        return Err(damage);
+        Err(error) => return Err(error),
     }
     loaded.end = loaded.bounds.counted_to.max(loaded.bounds.start);
+    if let Some(damage) = &loaded.damage {
+        let Damage { offset, reason, extent } = damage;
+        tracing::error!(partition = %at, offset, reason, ?extent, "a partition is damaged");
+    }
     // Bounds are written after the batches they count, but a power failure keeps a prefix of
     // both: what they count is there.
     Ok(loaded)
+}
+
+/// Loads the bounds and the starts of epochs.
+fn load_entries(
+    storage: &dyn Storage,
+    id: u32,
+    partition: u32,
+    loaded: &mut Partition,
+) -> Result<(), LogError> {
+    let key = keys::partition(id, partition);
+    loaded.bounds = stored_at(storage, &key)?.unwrap_or_default();
+    let (from, to) = keys::epoch_starts(id, partition);
+    for (key, value) in entries(storage, (&from, &to))? {
+        let start = read(storage, &key, &value)?;
+        loaded.epochs.push((keys::epoch_of(&key).unwrap_or(0), start));
+    }
+    Ok(())
+}
+
+/// Counts what was appended since the bounds were stored.
+fn count_batches(
+    storage: &dyn Storage,
+    id: u32,
+    at: &TopicPartition,
+    loaded: &mut Partition,
+) -> Result<(), LogError> {
+    let from = keys::batch(id, at.partition, loaded.bounds.counted_to);
+    let to = keys::batch(id, at.partition, u64::MAX);
+    let mut count = |key: &[u8], value: &[u8]| {
+        loaded.count(id, at, key, value);
+        true
+    };
+    match storage.scan(Space::Batches, (&from, &to), &mut count) {
+        Ok(()) => return Ok(()),
+        Err(StorageError::Damaged(reason)) => {
+            let offset = loaded.bounds.counted_to;
+            loaded.note(Damage { offset, reason, extent: Extent::End });
+        }
+        Err(error) => return Err(unavailable(error)),
+    }
+    // The scan cannot get past the damage; the last batch says where the partition ends.
+    let mut count = |key: &[u8], value: &[u8]| {
+        if keys::base_offset(id, at.partition, key).is_some() {
+            loaded.count(id, at, key, value);
+        }
+        true
+    };
+    match storage.scan_around(Space::Batches, (&to, &to), &mut count) {
+        Ok(()) | Err(StorageError::Damaged(_)) => Ok(()),
+        Err(error) => Err(unavailable(error)),
+    }
+}
+
+impl Partition {
+    /// Takes a batch into account.
+    fn count(&mut self, id: u32, at: &TopicPartition, key: &[u8], value: &[u8]) {
+        self.bounds.bytes += value.len() as u64;
+        self.unstored_bytes += value.len() as u64;
+        match header_at(id, at, key, value) {
+            Ok(header) => {
+                self.bounds.counted_to = header.last_offset + 1;
+                // There is a batch after the damage: the end is known.
+                if let Some(damage) = &mut self.damage {
+                    damage.extent = Extent::Batch;
+                }
+            }
+            Err(LogError::Corrupt { offset, reason, .. }) => {
+                self.note(Damage { offset, reason, extent: Extent::End });
+            }
+            Err(_) => unreachable!("a header that does not check is corrupt"),
+        }
+    }
+
+    /// Notes damage; of several the first is told, and the last one says where the end is.
+    fn note(&mut self, damage: Damage) {
+        let extent = damage.extent;
+        self.damage.get_or_insert(damage).extent = extent;
+    }
 }
 
 /// The header of the batch stored at `key` in `at`.
@@ -282,6 +353,24 @@ pub(crate) fn header_at(
     let header = decode_header(value).map_err(corrupt)?;
     let elsewhere = || corrupt("it says that it lies elsewhere".to_owned());
     (header.at.base_offset == offset).then_some(header).ok_or_else(elsewhere)
+}
+
+/// Reads what stands at `key`, if anything does.
+fn stored_at<T: DeserializeOwned>(
+    storage: &dyn Storage,
+    key: &[u8],
+) -> Result<Option<T>, LogError> {
+    let found = storage.get(Space::Meta, key).map_err(unavailable)?;
+    found.map(|bytes| read(storage, key, &bytes)).transpose()
+}
+
+fn read<T: DeserializeOwned>(
+    storage: &dyn Storage,
+    key: &[u8],
+    value: &[u8],
+) -> Result<T, LogError> {
+    let damaged = |reason| LogError::Damaged { place: storage.place(), reason };
+    keys::read(key, value).map_err(damaged)
 }
 
 fn entries(storage: &dyn Storage, range: (&[u8], &[u8])) -> Result<Vec<Entry>, LogError> {

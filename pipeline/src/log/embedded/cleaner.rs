@@ -68,8 +68,11 @@ pub(crate) fn clean(shared: &Shared) -> Result<(), LogError> {
         let catalog = shared.catalog();
         let partitions = catalog.topics.iter().flat_map(|(name, topic)| {
             let cleanup = topic.spec.cleanup;
-            (0..topic.spec.partitions)
-                .map(move |partition| (TopicPartition::new(Arc::clone(name), partition), cleanup))
+            // What is damaged is kept as it is, for whoever tries to save it.
+            (0_u32..)
+                .zip(&topic.partitions)
+                .filter(|(_, partition)| partition.damage.is_none())
+                .map(move |(number, _)| (TopicPartition::new(Arc::clone(name), number), cleanup))
         });
         partitions.collect()
     };
@@ -145,6 +148,7 @@ pub(crate) fn purge(shared: &Shared, at: &TopicPartition, offset: u64) -> Result
     appending.check()?;
     let mut catalog = shared.catalog();
     let (id, partition) = catalog.partition_mut(at)?;
+    partition.check_entries(at)?;
     let start = offset.min(partition.end);
     if start <= partition.bounds.start {
         return Ok(());

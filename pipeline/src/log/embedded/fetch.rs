@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::batch::{Batch, decode};
-use super::super::storage::Space;
+use super::super::storage::{Space, StorageError};
 use super::super::{Fetched, LogError, Reader, TopicPartition};
 use super::catalog::{Catalog, header_at};
 use super::{Shared, keys, unavailable};
@@ -85,6 +85,11 @@ impl LogReader {
         let (id, end) = {
             let catalog = self.shared.catalog();
             let (id, partition) = catalog.partition(at)?;
+            partition.check_entries(at)?;
+            if cursor.next >= partition.end && !cursor.paused {
+                // There may be more behind the damage: to seem at the end would be a lie.
+                partition.check_end(at)?;
+            }
             (id, partition.end)
         };
         if cursor.paused || cursor.next >= end {
@@ -141,7 +146,14 @@ impl Shared {
             }
         };
         let (from, to) = (keys::batch(id, at.partition, from), keys::batch(id, at.partition, end));
-        self.storage.scan_around(Space::Batches, (&from, &to), &mut take).map_err(unavailable)?;
+        match self.storage.scan_around(Space::Batches, (&from, &to), &mut take) {
+            Ok(()) => {}
+            Err(StorageError::Damaged(reason)) => {
+                let offset = batches.last().map_or(place.from, |batch| batch.last_offset() + 1);
+                damage = Some(LogError::Corrupt { partition: at.to_string(), offset, reason });
+            }
+            Err(error) => return Err(unavailable(error)),
+        }
         // What was read before the damage is good: the next call meets the damage alone.
         match damage {
             Some(error) if batches.is_empty() => Err(error),

@@ -1,7 +1,7 @@
 //! Where the embedded log keeps what: keys of both spaces, and values with their checksum.
 //! **Format**.
 //!
-//! `Meta`: `e` the epoch of the latest opening; `t/<topic>` a topic; `p/<id><partition>` a
+//! `Meta`: `e` the epoch of the latest opening; `i` the log's id; `t/<topic>` a topic; `p/<id><partition>` a
 //! partition's bounds; `s/<id><partition><epoch>` the offset at which an epoch starts in it;
 //! `o/<group>\0<topic>\0<partition>` a committed position. `Batches`:
 //! `<id><partition><base offset>`. Numbers in keys are big-endian, so that keys sort as numbers.
@@ -15,6 +15,7 @@ use super::super::storage::{Op, Space};
 use super::super::{Position, TopicPartition};
 
 pub(crate) const EPOCH: &[u8] = b"e";
+pub(crate) const ID: &[u8] = b"i";
 pub(crate) const TOPICS: (&[u8], &[u8]) = (b"t/", b"t0");
 /// All batches: no topic has the highest number.
 pub(crate) const BATCHES: (&[u8], &[u8]) = (&[], &[0xff; 16]);
@@ -78,7 +79,7 @@ pub(crate) fn put<T: Serialize>(key: Vec<u8>, value: &T) -> Op {
 /// # Errors
 /// A text that names the key, if the bytes are not what was stored.
 pub(crate) fn read<T: DeserializeOwned>(key: &[u8], stored: &[u8]) -> Result<T, String> {
-    let damaged = || format!("entry `{}` is damaged", key.escape_ascii());
+    let damaged = || format!("entry `{}` does not match its checksum", key.escape_ascii());
     let (bytes, crc) = stored.split_last_chunk::<4>().ok_or_else(damaged)?;
     if u32::from_le_bytes(*crc) != checksum(key, bytes) {
         return Err(damaged());

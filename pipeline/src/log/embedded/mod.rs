@@ -11,14 +11,17 @@ mod append;
 mod appender;
 mod catalog;
 mod cleaner;
+mod damage;
 mod fetch;
 mod keys;
 mod member;
 mod settings;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -132,7 +135,7 @@ impl Shared {
         clock: Arc<dyn Clock>,
         inline: bool,
     ) -> Result<Arc<Self>, LogError> {
-        let catalog = Catalog::load(storage.as_ref())?;
+        let catalog = Catalog::load(storage.as_ref(), if inline { counted_id } else { random_id })?;
         Ok(Arc::new(Self {
             storage,
             settings,
@@ -207,10 +210,29 @@ fn unavailable(error: StorageError) -> LogError {
     match error {
         StorageError::Held(text) => LogError::Held(text),
         StorageError::Failed(text) => LogError::Unavailable(text),
+        StorageError::Damaged(text) => damage::of_storage(&text),
     }
 }
 
+/// An id that no other log has.
+fn random_id() -> Result<String, LogError> {
+    let mut bytes = [0_u8; 16];
+    let read = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
+    read.map_err(|error| LogError::Unavailable(format!("cannot read /dev/urandom: {error}")))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// An id that no other log of this process has: what happens in memory repeats itself.
+fn counted_id() -> Result<String, LogError> {
+    static LOGS: AtomicU64 = AtomicU64::new(0);
+    Ok(format!("memory{}", LOGS.fetch_add(1, Ordering::Relaxed)))
+}
+
 impl Log for EmbeddedLog {
+    fn id(&self) -> Result<String, LogError> {
+        Ok(self.shared.catalog().id.clone())
+    }
+
     fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
         let mut appending = self.shared.appending();
         appending.check()?;
@@ -228,6 +250,7 @@ impl Log for EmbeddedLog {
     fn range(&self, partition: &TopicPartition) -> Result<Range, LogError> {
         let catalog = self.shared.catalog();
         let (_, found) = catalog.partition(partition)?;
+        found.check_entries(partition)?;
         Ok(Range { start: found.bounds.start, end: Position::new(found.end, catalog.epoch) })
     }
 
@@ -238,6 +261,7 @@ impl Log for EmbeddedLog {
     ) -> Result<Validity, LogError> {
         let catalog = self.shared.catalog();
         let (_, found) = catalog.partition(partition)?;
+        found.check_entries(partition)?;
         // An epoch that is still to come was another log's, which lay here before.
         let foreign = position.epoch > catalog.epoch;
         let epoch_end = if foreign { 0 } else { found.epoch_end(position.epoch) };
@@ -301,7 +325,7 @@ impl Log for EmbeddedLog {
     fn reconnect(&self) -> Result<(), LogError> {
         let mut appending = self.shared.appending();
         self.shared.storage.reopen().map_err(unavailable)?;
-        let mut loaded = Catalog::load(self.shared.storage.as_ref())?;
+        let mut loaded = Catalog::load(self.shared.storage.as_ref(), random_id)?;
         let mut catalog = self.shared.catalog();
         loaded.carry_over(&mut catalog);
         *catalog = loaded;

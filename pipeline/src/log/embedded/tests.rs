@@ -14,6 +14,8 @@ use crate::clock::ManualClock;
 
 /// A key, and its value or a tombstone.
 type Pair<'a> = (&'a str, Option<&'a str>);
+/// What is stored under a key, with the key.
+type Stored = (Vec<u8>, Vec<u8>);
 /// A record as read.
 type Row = (u64, String, Option<String>);
 
@@ -50,12 +52,12 @@ impl Bench {
     }
 
     /// Every batch that is stored, with its key.
-    fn stored(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+    fn stored(&self) -> Vec<Stored> {
         entries(self.storage.as_ref(), Space::Batches)
     }
 }
 
-fn entries(storage: &dyn Storage, space: Space) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn entries(storage: &dyn Storage, space: Space) -> Vec<Stored> {
     let mut entries = Vec::new();
     let mut keep = |key: &[u8], value: &[u8]| {
         entries.push((key.to_vec(), value.to_vec()));

@@ -90,6 +90,10 @@ fn apply(map: &mut Map, ops: &[Op]) {
 }
 
 impl Storage for MemoryStorage {
+    fn place(&self) -> String {
+        "the log in memory".to_owned()
+    }
+
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         Ok(self.lock().now.get(&(space, key.to_vec())).cloned())
     }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBRawIterator, Options, ReadOptions,
-    WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBRawIterator, ErrorKind, Options,
+    ReadOptions, WriteBatch, WriteOptions,
 };
 
 use super::{Op, Space, Storage, StorageError};
@@ -46,7 +46,8 @@ impl RocksStorage {
     /// When another process holds it, or the disk fails.
     pub fn open(path: &Path, settings: RocksSettings) -> Result<Self, StorageError> {
         let holder = hold(path)?;
-        let db = open(path, settings).map_err(|error| failed(path, &error))?;
+        check_head(path)?;
+        let db = open(path, settings).map_err(|error| rocks_failed(path, &error))?;
         Ok(Self { path: path.to_owned(), settings, db: RwLock::new(Some(db)), _holder: holder })
     }
 
@@ -59,7 +60,7 @@ impl RocksStorage {
             let reason = format!("{} is closed after an error", self.path.display());
             return Err(StorageError::Failed(reason));
         };
-        work(db).map_err(|error| failed(&self.path, &error))
+        work(db).map_err(|error| rocks_failed(&self.path, &error))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Option<DB>> {
@@ -69,6 +70,18 @@ impl RocksStorage {
 
 fn failed(path: &Path, error: &dyn std::fmt::Display) -> StorageError {
     StorageError::Failed(format!("{}: {error}", path.display()))
+}
+
+/// As [`failed`], telling damage from a disk that is full or away.
+fn rocks_failed(path: &Path, error: &rocksdb::Error) -> StorageError {
+    let is_damage = match error.kind() {
+        ErrorKind::Corruption => true,
+        // A file that another one names.
+        ErrorKind::IOError => error.to_string().contains("No such file or directory"),
+        _ => false,
+    };
+    let text = format!("{}: {error}", path.display());
+    if is_damage { StorageError::Damaged(text) } else { StorageError::Failed(text) }
 }
 
 /// Takes the directory for this process. RocksDB has a lock too, but cannot say who holds it.
@@ -93,6 +106,27 @@ fn hold(path: &Path) -> Result<File, StorageError> {
     holder.set_len(0).map_err(disk)?;
     writeln!(holder, "{}", std::process::id()).map_err(disk)?;
     Ok(holder)
+}
+
+/// Without the file that leads to all others RocksDB would begin an empty database, and remove what
+/// is there.
+fn check_head(path: &Path) -> Result<(), StorageError> {
+    if path.join("CURRENT").exists() {
+        return Ok(());
+    }
+    let is_data = |name: &str| {
+        let ends = [".sst", ".blob", ".log"].iter().any(|end| name.ends_with(end));
+        name.starts_with("MANIFEST-") || ends
+    };
+    let files = fs::read_dir(path).map_err(|error| failed(path, &error))?;
+    let names = files.filter_map(|file| file.ok()?.file_name().into_string().ok());
+    match names.filter(|name| is_data(name)).min() {
+        None => Ok(()),
+        Some(name) => Err(StorageError::Damaged(format!(
+            "{}: the file CURRENT is missing although `{name}` is there",
+            path.display()
+        ))),
+    }
 }
 
 fn name(space: Space) -> &'static str {
@@ -160,6 +194,10 @@ fn family_options(space: Space, settings: RocksSettings) -> Options {
 }
 
 impl Storage for RocksStorage {
+    fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         self.with(|db| db.get_cf(family(db, space), key))
     }
@@ -227,7 +265,9 @@ impl Storage for RocksStorage {
         let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
         // The old handle holds the directory's lock: it goes before the new one comes.
         *db = None;
-        *db = Some(open(&self.path, self.settings).map_err(|error| failed(&self.path, &error))?);
+        *db = Some(
+            open(&self.path, self.settings).map_err(|error| rocks_failed(&self.path, &error))?,
+        );
         Ok(())
     }
 }

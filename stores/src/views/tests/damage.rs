@@ -165,3 +165,24 @@ fn what_is_no_folder_is_an_error_and_is_not_deleted() {
     assert!(matches!(error, ViewError::Folder { .. }), "{error}");
     assert_eq!(fs::read(&path).unwrap(), b"mine");
 }
+
+#[test]
+fn what_a_killed_commit_left_does_not_stop_the_same_commit_again() {
+    let dir = written();
+    let read = |name: String| (fs::read(shard(&dir).join(&name)).unwrap(), name);
+    let before: Vec<(Vec<u8>, String)> = files(&dir).into_iter().map(read).collect();
+    let delete = |dir: &tempfile::TempDir| {
+        let Opened { mut writer, view, rebuilt } = open(dir.path());
+        assert_eq!(rebuilt, None);
+        writer.delete("c");
+        writer.commit(&progress(2)).unwrap();
+        assert_eq!(keys(&view, "*").len(), 8);
+    };
+    delete(&dir);
+    // The kill comes before the list of segments: the new files are there, and nobody knows them.
+    for (bytes, name) in &before {
+        fs::write(shard(&dir).join(name), bytes).unwrap();
+    }
+    assert!(files(&dir).len() > before.len(), "a file of deletes was left: {:?}", files(&dir));
+    delete(&dir);
+}

@@ -54,7 +54,7 @@ fn progress(offset: u64) -> Progress {
     let heard = SourceProgress { position, clock_ms: 1_000, idle: false };
     let auth = SourcePartition { topic: "auth".to_owned(), partition: 0 };
     let partition = PartitionProgress { position, sources: [(auth, heard)].into() };
-    Progress { partitions: [(0, partition)].into() }
+    Progress { log: None, partitions: [(0, partition)].into() }
 }
 
 fn put(writer: &mut ViewWriter, key: &str, document: &serde_json::Value) {

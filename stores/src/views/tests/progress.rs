@@ -26,7 +26,7 @@ fn some_progress() -> Progress {
         (source("auth", 0), heard(7, 900, false)),
         (source("hosts", 1), heard(4, 200, true)),
     ]);
-    Progress { partitions: [(0, first), (1, second)].into() }
+    Progress { log: None, partitions: [(0, first), (1, second)].into() }
 }
 
 fn token(text: &str) -> Token {

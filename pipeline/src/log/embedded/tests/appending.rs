@@ -20,6 +20,10 @@ struct Failing {
 }
 
 impl Storage for Failing {
+    fn place(&self) -> String {
+        "a test".to_owned()
+    }
+
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         self.inner.get(space, key)
     }

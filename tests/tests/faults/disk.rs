@@ -1,0 +1,161 @@
+//! A disk that is full or read-only, and a process that may open no more files.
+
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use tests::crashes::Stage;
+use tests::crashes::process::Process;
+
+use super::{Quiet, not_checked, send, survive_in};
+
+/// A file system of its own size, in memory; unmounted in the end.
+struct Disk<'a>(&'a Path);
+
+impl<'a> Disk<'a> {
+    /// `None` if this user may not mount.
+    fn mount(path: &'a Path, size: &str) -> Option<Self> {
+        let option = format!("size={size}");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &option, "millpond-test"]).arg(path);
+        mount.output().is_ok_and(|output| output.status.success()).then_some(Self(path))
+    }
+
+    fn remount(&self, how: &str) {
+        let how = format!("remount,{how}");
+        let done = Command::new("mount").args(["-o", &how]).arg(self.0).status().unwrap();
+        assert!(done.success(), "{how}");
+    }
+}
+
+impl Drop for Disk<'_> {
+    fn drop(&mut self) {
+        // What cannot be unmounted is gone with the machine.
+        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
+
+const NO_MOUNT: &str = "this user may not mount a file system; run the tests as root";
+
+/// Ends when the process has, and gives back what it said since `from`.
+fn last_words(process: &mut Process, messages: &dyn Fn() -> String) -> String {
+    let status = process.ended_within(Duration::from_secs(30)).unwrap();
+    let said = messages();
+    assert_eq!(status.and_then(|status| status.code()), Some(1), "{said}");
+    said.lines().last().unwrap_or_default().to_owned()
+}
+
+/// Fills the disk to the last byte.
+fn fill(path: &Path) {
+    use std::io::Write as _;
+    let mut file = std::fs::File::create(path).unwrap();
+    while file.write_all(&[7; 4096]).is_ok() {}
+    while file.write_all(&[7]).is_ok() {}
+}
+
+#[test]
+fn a_full_disk_ends_the_process_with_the_cause_and_loses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(_disk) = Disk::mount(directory.path(), "160m") else {
+        return not_checked("a full disk", NO_MOUNT);
+    };
+    let ballast = directory.path().join("ballast");
+    let report = survive_in(directory.path(), |stage: &mut Stage| {
+        stage.flow(2_000)?;
+        fill(&ballast);
+        let start = stage.start.clone();
+        let said = last_words(&mut stage.process, &|| start.messages());
+        assert!(said.starts_with("error: "), "{said}");
+        assert!(said.contains("No space left on device"), "{said}");
+        assert!(said.contains("/data/"), "it names the path: {said}");
+        // What the process had set aside for itself is free now.
+        let more = directory.path().join("more");
+        fill(&more);
+        let mut refused = start.process(None)?;
+        let said = last_words(&mut refused, &|| start.messages());
+        assert!(said.contains("is full: "), "{said}");
+        std::fs::remove_file(&ballast)?;
+        std::fs::remove_file(&more)?;
+        stage.revive()?;
+        stage.flow(500)
+    });
+    println!("{report}");
+}
+
+#[test]
+fn a_read_only_directory_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(disk) = Disk::mount(directory.path(), "96m") else {
+        return not_checked("a read-only directory", NO_MOUNT);
+    };
+    let quiet = Quiet::new("");
+    let mut start = quiet.start.clone();
+    let text = std::fs::read_to_string(&start.config).unwrap();
+    let data_dir = directory.path().join("data");
+    let (old, new) = (start.data_dir.display().to_string(), data_dir.display().to_string());
+    std::fs::write(&start.config, text.replace(&old, &new)).unwrap();
+    start.data_dir = data_dir;
+    let mut process = start.process(None).unwrap();
+    process.holder_or_end().unwrap();
+    process.stop().unwrap();
+    disk.remount("ro");
+    let mut refused = start.process(None).unwrap();
+    let said = last_words(&mut refused, &|| start.messages());
+    assert!(said.contains("/data/millpond.lock`: Read-only file system"), "{said}");
+    disk.remount("rw");
+    let mut process = start.process(None).unwrap();
+    process.holder_or_end().unwrap();
+    process.stop().unwrap();
+}
+
+/// The binary behind a shell that lets it have `most` files open.
+fn limited(binary: &Path, most: u64) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\"")]).arg(binary);
+    command
+}
+
+#[test]
+fn too_few_files_for_a_start_are_named() {
+    let quiet = Quiet::new("");
+    let command = limited(&quiet.start.binary, 20);
+    let mut process = quiet.start.process_in(None, command).unwrap();
+    let said = last_words(&mut process, &|| quiet.start.messages());
+    assert!(said.contains("Too many open files"), "{said}");
+}
+
+#[test]
+fn more_connections_than_files_lose_nothing() {
+    let quiet = Quiet::new("");
+    let mut process = quiet.start.process(None).unwrap();
+    process.holder_or_end().unwrap();
+    let at_rest = std::fs::read_dir(format!("/proc/{}/fd", process.id())).unwrap().count() as u64;
+    process.stop().unwrap();
+
+    let command = limited(&quiet.start.binary, at_rest + 30);
+    let mut process = quiet.start.process_in(None, command).unwrap();
+    let holder = process.holder_or_end().unwrap();
+    assert_eq!(send(&holder, 0..20), [200; 20]);
+    // They take all files there are; the kernel keeps the rest of them waiting.
+    let crowd: Vec<TcpStream> =
+        (0..60).map(|_| TcpStream::connect(holder.address).unwrap()).collect();
+    let waiting = TcpStream::connect(holder.address).unwrap();
+    let ended = process.ended_within(Duration::from_secs(2)).unwrap();
+    drop((crowd, waiting));
+    // A part that wanted to open a file meanwhile could not: that ends the process.
+    let holder = match ended {
+        None => holder,
+        Some(status) => {
+            let said = quiet.start.messages();
+            let last = said.lines().last().unwrap_or_default();
+            assert!(status.code() == Some(1) && last.contains("Too many open files"), "{said}");
+            process = quiet.start.process(None).unwrap();
+            process.holder_or_end().unwrap()
+        }
+    };
+    assert_eq!(send(&holder, 20..40), [200; 20]);
+    let documents = holder.documents("regions", &holder.token("payments").unwrap()).unwrap();
+    assert_eq!(documents.iter().map(|one| one["count"].as_u64().unwrap()).sum::<u64>(), 40);
+    process.stop().unwrap();
+}
