@@ -390,3 +390,6 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
         sources.iter().any(|source| graph.sources[*source].topic.external().is_none())
     }
 }
+
+#[cfg(test)]
+mod tests;

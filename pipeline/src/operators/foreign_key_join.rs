@@ -68,33 +68,46 @@ where
         }
         let refers = |row: &L| (self.foreign_key)(&key, row).filter(|foreign| !is_null(foreign));
         let (old, new) = (value.old.as_ref().and_then(refers), value.new.as_ref().and_then(refers));
-        let stays = old.as_ref().map(bytes_of) == new.as_ref().map(bytes_of);
-        let moved = old.is_some() && !stays;
         let row = number_key[1..].to_vec();
-        if let Some(old) = old.filter(|_| !stays) {
-            let value = Subscription { row: row.clone(), wish: Wish::Forget };
-            self.next.forward(Record { key: old, value, timestamp }, ctx)?;
-        }
         let Some(new) = new else {
-            if moved {
-                ctx.delete(self.numbers, &number_key);
-            }
-            return Ok(());
+            let Some(old) = old else { return Ok(()) };
+            let wish = match self.kind {
+                Kind::Inner => Wish::TakeBack(self.renumber(&number_key, ctx)?),
+                Kind::Left => {
+                    ctx.delete(self.numbers, &number_key);
+                    Wish::Forget
+                }
+            };
+            return self.tell(old, Subscription { row, wish }, timestamp, ctx);
         };
-        let number = self.number(ctx)?;
-        ctx.put(self.numbers, &number_key, &number.to_be_bytes());
+        let number = self.renumber(&number_key, ctx)?;
+        let moved = old.filter(|old| bytes_of(old) != bytes_of(&new));
         // A row that refers to another one than before has a result to take back.
         let wish = match self.kind {
-            Kind::Inner if !moved => Wish::AnswerIfPresent(number),
+            Kind::Inner if moved.is_none() => Wish::AnswerIfPresent(number),
             Kind::Inner | Kind::Left => Wish::Answer(number),
         };
-        self.next.forward(Record { key: new, value: Subscription { row, wish }, timestamp }, ctx)
+        if let Some(old) = moved {
+            let forget = Subscription { row: row.clone(), wish: Wish::Forget };
+            self.tell(old, forget, timestamp, ctx)?;
+        }
+        self.tell(new, Subscription { row, wish }, timestamp, ctx)
     }
 }
 
-impl<FK, F> Subscribe<FK, F> {
-    /// A number that no subscription has had.
-    fn number(&mut self, ctx: &Context<'_>) -> Result<u64, Fault> {
+impl<FK: Key, F> Subscribe<FK, F> {
+    fn tell(
+        &self,
+        key: FK,
+        value: Subscription,
+        timestamp: i64,
+        ctx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        self.next.forward(Record { key, value, timestamp }, ctx)
+    }
+
+    /// Gives a row a number that no subscription has had.
+    fn renumber(&mut self, number_key: &[u8], ctx: &mut Context<'_>) -> Result<u64, Fault> {
         let number = match self.next_number {
             Some(number) => number,
             None => ctx.read(self.numbers, NEXT_NUMBER, |stored| {
@@ -102,6 +115,7 @@ impl<FK, F> Subscribe<FK, F> {
             })?,
         };
         self.next_number = Some(number + 1);
+        ctx.put(self.numbers, number_key, &number.to_be_bytes());
         Ok(number)
     }
 }
@@ -158,6 +172,13 @@ impl<K: Key, R: Clone, FK: Key> Respond<K, R, FK> {
             Wish::Forget => {
                 ctx.delete(self.store, &key);
                 return Ok(());
+            }
+            Wish::TakeBack(number) => {
+                ctx.delete(self.store, &key);
+                let right = (self.right)(foreign, ctx)?;
+                let timestamp = right.map_or(timestamp, |right| right.timestamp.max(timestamp));
+                let answer = Answer { number, right: None };
+                return self.answer(&subscription.row, answer, timestamp, ctx);
             }
             Wish::Answer(number) => (number, true),
             Wish::AnswerIfPresent(number) => (number, false),
@@ -246,36 +267,51 @@ where
         let refers = |row: &L| (self.foreign_key)(&key, row).is_some_and(|key| !is_null(&key));
         let value = match value {
             Side::Left(change) if change.is_empty() => return Ok(()),
-            // It is answered from where the right row lies.
+            // It is answered from where the right row lies, or was.
+            Side::Left(_) if self.kind == Kind::Inner => return Ok(()),
             Side::Left(Change { new: Some(row), .. }) if refers(&row) => return Ok(()),
-            Side::Left(Change { new, old }) => match self.kind {
-                Kind::Inner if old.as_ref().is_some_and(refers) => None,
-                Kind::Inner => return Ok(()),
-                Kind::Left => new.map(|row| join(&key, &row, None)),
-            },
-            Side::Right(answer) => match self.asked(&key, answer.number, ctx)? {
-                None => return Ok(()),
-                Some(_) if self.kind == Kind::Inner && answer.right.is_none() => None,
-                Some(row) => Some(join(&key, &row, answer.right.as_ref())),
-            },
+            Side::Left(change) => change.new.map(|row| join(&key, &row, None)),
+            Side::Right(answer) => {
+                if !self.asked(&key, answer.number, ctx)? {
+                    return Ok(());
+                }
+                let row = (self.left)(&key, ctx)?.map(|row| row.value);
+                match row.filter(|row| refers(row)) {
+                    Some(_) if self.kind == Kind::Inner && answer.right.is_none() => None,
+                    Some(row) => Some(join(&key, &row, answer.right.as_ref())),
+                    None => {
+                        self.forget(&key, ctx);
+                        None
+                    }
+                }
+            }
         };
         self.next.forward(Record { key, value, timestamp }, ctx)
     }
 }
 
 impl<K: Key, L, W, E, F> Resolve<K, L, W, E, F> {
-    /// The left row that asked for the answer with this number, if it has not changed since.
-    fn asked(&self, key: &K, number: u64, ctx: &mut Context<'_>) -> Result<Option<L>, Fault> {
-        let mut number_key = vec![kind::ENTRY];
-        key.encode(&mut number_key);
+    /// Whether the row has not changed since it asked for the answer with this number.
+    fn asked(&self, key: &K, number: u64, ctx: &mut Context<'_>) -> Result<bool, Fault> {
+        let number_key = number_key(key);
         let current =
             ctx.read(self.numbers, &number_key, |stored| stored.and_then(decode_number))?;
         if current != Some(number) {
             ctx.count_dropped(&self.node, "stale answer");
-            return Ok(None);
         }
-        Ok((self.left)(key, ctx)?.map(|row| row.value))
+        Ok(current == Some(number))
     }
+
+    /// A row that refers to none any more has had its last answer.
+    fn forget(&self, key: &K, ctx: &mut Context<'_>) {
+        ctx.delete(self.numbers, &number_key(key));
+    }
+}
+
+fn number_key(key: &impl Key) -> Vec<u8> {
+    let mut number_key = vec![kind::ENTRY];
+    key.encode(&mut number_key);
+    number_key
 }
 
 fn decode_number(bytes: &[u8]) -> Option<u64> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pipeline::codec::{int64, nullable, utf8};
 use pipeline::{JoinWindows, StreamJoined, Table, Topology, TopologyBuilder};
 
-use super::{Case, Output, Params, Text, answer, texts};
+use super::{Case, Input, Output, Params, Text, answer, texts};
 
 fn join_windows(params: &Params) -> JoinWindows {
     let (before, grace) =
@@ -162,6 +162,24 @@ pub(crate) fn agrees(case: &Case, ours: &[Output], kafkas: &[Output]) -> bool {
     }
     more.retain(|_, count| *count != 0);
     more.iter().all(|((_, value, _), count)| *count > 0 && is_matched(value, &expected))
+}
+
+/// The inputs of a case, and for left and outer joins of streams records long after them: Kafka
+/// Streams looks at what waits only then.
+pub(crate) fn to_the_end(case: &Case, inputs: &[Input]) -> Vec<Input> {
+    let mut inputs = inputs.to_vec();
+    if UNORDERED.iter().any(|unordered| unordered.name == case.name) {
+        let last = inputs.iter().map(|input| input.timestamp).max().unwrap_or(0);
+        for (later, topic) in (1..).zip(["left", "right", "left", "right", "left"]) {
+            inputs.push(Input {
+                topic: topic.to_owned(),
+                key: Some(format!("end-{later}")),
+                value: Some(format!("end-{later}")),
+                timestamp: last + later * 100_000_000,
+            });
+        }
+    }
+    inputs
 }
 
 /// Whether the one side of an unmatched result is in another result too.

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use generate::generate;
 use peer::Peer;
 
-use crate::cases::joins::{UNORDERED, agrees};
+use crate::cases::joins::{UNORDERED, agrees, to_the_end};
 use crate::cases::{CASES, Case, Input, Output, Params, answer};
 
 /// Seeds of each topology in the test command.
@@ -51,11 +51,11 @@ fn compare(
             && let Some(seed) = seeds.next()
         {
             let (params, records) = generate(case.name, seed);
-            peer.ask(case.name, &params, &records);
+            peer.ask(case.name, &params, &to_the_end(case, &records));
             asked.push_back((seed, params, records));
         }
         let Some((seed, params, records)) = asked.pop_front() else { return Ok(()) };
-        let ours = answer(case, &params, &records);
+        let ours = answer(case, &params, &to_the_end(case, &records));
         let peers = peer.answer();
         if !agrees(case, &ours, &peers) {
             asked.iter().for_each(|_| drop(peer.answer()));
@@ -69,8 +69,9 @@ fn compare(
 fn shrunk(peer: &mut Peer, case: &Case, found: Difference) -> Box<Difference> {
     let Difference { seed, params, records, .. } = found;
     let mut both = |records: &[Input]| {
-        peer.ask(case.name, &params, records);
-        (answer(case, &params, records), peer.answer())
+        let records = to_the_end(case, records);
+        peer.ask(case.name, &params, &records);
+        (answer(case, &params, &records), peer.answer())
     };
     let mut fails = |records: &[Input]| {
         let (ours, peers) = both(records);

@@ -13,6 +13,8 @@ pub(super) struct Subscription {
 pub(super) enum Wish {
     /// It refers to another row now, or is gone.
     Forget,
+    /// The same, and say so: the result is to be taken back.
+    TakeBack(u64),
     /// It refers to this row: answer, also if there is none.
     Answer(u64),
     /// It refers to this row: answer if there is one.
@@ -35,6 +37,7 @@ impl Codec<Subscription> for Subscriptions {
             Wish::Forget => (0, 0),
             Wish::Answer(number) => (1, number),
             Wish::AnswerIfPresent(number) => (2, number),
+            Wish::TakeBack(number) => (3, number),
         };
         out.push(wish);
         out.extend_from_slice(&number.to_be_bytes());
@@ -51,6 +54,7 @@ impl Codec<Subscription> for Subscriptions {
             0 => Wish::Forget,
             1 => Wish::Answer(number),
             2 => Wish::AnswerIfPresent(number),
+            3 => Wish::TakeBack(number),
             _ => return Err(bad()),
         };
         Ok(Subscription { row: row.to_vec(), wish })
@@ -88,7 +92,9 @@ mod tests {
 
     #[test]
     fn subscriptions_and_answers_read_back() {
-        for wish in [Wish::Forget, Wish::Answer(7), Wish::AnswerIfPresent(u64::MAX)] {
+        for wish in
+            [Wish::Forget, Wish::Answer(7), Wish::AnswerIfPresent(u64::MAX), Wish::TakeBack(8)]
+        {
             let subscription = Subscription { row: b"row".to_vec(), wish };
             let mut bytes = Vec::new();
             assert!(Subscriptions.encode(&subscription, &mut bytes).unwrap());
