@@ -52,7 +52,10 @@ pub(crate) enum End {
 
 impl From<LogError> for End {
     fn from(error: LogError) -> Self {
-        Self::Broken(error.to_string())
+        match error {
+            LogError::Fenced(reason) => Self::Fenced(reason),
+            other => Self::Broken(other.to_string()),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use stores::state::{StateDb, StateError, Store, StoreId};
 
 use crate::log::{Log, Position, Reader, TopicPartition, partition_for};
 use crate::operators::kind;
-use crate::task::restore::restore;
+use crate::task::restore::{Lagging, Watch, restore};
 use crate::task::{Counters, TaskError};
 use crate::topology::Topology;
 
@@ -101,7 +101,12 @@ impl Globals {
         (at, store): (&TopicPartition, StoreId),
     ) -> Result<u64, TaskError> {
         let row_key = |key: &[u8], value: Option<&[u8]>| self.row_key(table, at, (key, value));
-        let restored = restore(log, &self.db, at, store, &row_key)?;
+        let restored = restore(
+            log,
+            &self.db,
+            &[Lagging { changelog: at.clone(), store, key: &row_key }],
+            Watch::default(),
+        )?;
         tracing::debug!(topic = %at, records = restored.records, "read a global table");
         let start = log.range(at)?.start;
         Ok(self.db.position(store)?.map_or(start, |position| position.offset))

@@ -12,11 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use stats::WorkerStats;
+pub use stats::{InputStats, WorkerStats};
 use stores::fail_point::{self, FailPoint};
 use stores::state::StateDb;
 pub use thread::{WorkerHandle, spawn};
 
+use self::recovery::Reopening;
 use crate::clock::Clock;
 use crate::globals::Globals;
 use crate::log::{
@@ -25,6 +26,9 @@ use crate::log::{
 };
 use crate::task::{Poison, Task, TaskError, TaskSettings};
 use crate::topology::{Plan, TaskId};
+
+/// How often a worker shows where its tasks are.
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
 /// How a worker behaves.
 #[derive(Clone, Debug)]
@@ -43,6 +47,9 @@ pub struct WorkerSettings {
     pub queue_bytes_max: usize,
     /// The state is brought to files this often, so that a start after a crash replays little.
     pub flush_interval: Duration,
+    /// Attempts to reach a log that is away, one after another, before the worker gives up;
+    /// `None` is for ever.
+    pub reconnects_max: Option<u32>,
 }
 
 impl WorkerSettings {
@@ -56,6 +63,7 @@ impl WorkerSettings {
             overlay_bytes_max: 32 << 20,
             queue_bytes_max: 4 << 20,
             flush_interval: Duration::from_secs(60),
+            reconnects_max: Some(5),
         }
     }
 }
@@ -132,11 +140,14 @@ pub struct Worker {
     in_flight: Option<InFlight>,
     committed_at: Duration,
     flushed_at: Duration,
+    published_at: Duration,
     /// Commits that failed since the last one that succeeded.
     failures: u32,
     paused: BTreeSet<TopicPartition>,
     /// Inputs that are damaged: they are not fetched from any more.
     halted: BTreeSet<TopicPartition>,
+    /// What has to be done before tasks run again, after a failure.
+    reopening: Option<Reopening>,
 }
 
 impl Worker {
@@ -156,6 +167,7 @@ impl Worker {
         Ok(Self {
             committed_at: parts.clock.elapsed(),
             flushed_at: parts.clock.elapsed(),
+            published_at: Duration::ZERO,
             failures: 0,
             parts,
             settings,
@@ -167,6 +179,7 @@ impl Worker {
             in_flight: None,
             paused: BTreeSet::new(),
             halted: BTreeSet::new(),
+            reopening: None,
         })
     }
 
@@ -176,12 +189,14 @@ impl Worker {
     /// # Errors
     /// When the worker cannot go on; drop it.
     pub fn run_once(&mut self, wait: Duration) -> Result<bool, WorkerError> {
+        let reopening = self.reopening.is_some();
+        self.reopen()?;
         let heard = self.listen(self.patience(wait))?;
         let processed = self.process()?;
         self.finish_commit(false)?;
         let begun = self.is_due() && self.begin_commit()?;
         self.throttle();
-        Ok(heard || processed > 0 || begun)
+        Ok(heard || processed > 0 || begun || reopening)
     }
 
     /// Works until there is nothing more to read and everything is committed: for tests.
@@ -245,6 +260,7 @@ impl Worker {
                 self.halt(error)?;
                 return Ok(true);
             }
+            Err(LogError::Fenced(reason)) => return Err(self.fenced(reason)),
             Err(error) => return Err(error.into()),
         };
         let heard = !events.is_empty();
@@ -252,15 +268,14 @@ impl Worker {
             match event {
                 Event::Assigned(partitions) => {
                     self.assigned.extend(partitions);
-                    self.open_tasks()?;
+                    self.reopening.get_or_insert_default();
+                    self.reopen()?;
                 }
                 Event::Revoked(partitions) => self.revoke(&partitions)?,
                 Event::Lost(partitions) => {
-                    let (group, instance) =
-                        (self.parts.plan.topology.names.group(), self.settings.instance.clone());
-                    let reason = format!("{} partitions are lost", partitions.len());
+                    let group = self.parts.plan.topology.names.group();
+                    tracing::warn!(group, partitions = partitions.len(), "partitions are lost");
                     self.drop_tasks(&partitions);
-                    return Err(WorkerError::Fenced { group, instance, reason });
                 }
                 Event::Records(fetched) => {
                     let reads = |task: &&mut Task| {
@@ -333,6 +348,7 @@ impl Worker {
             commit.offsets.extend(gathered.offsets);
         }
         self.globals.advance()?;
+        self.publish(now);
         self.parts.stats.clock(self.tasks.values().filter_map(Task::clock).max());
         if commit.is_empty() {
             return Ok(false);
@@ -342,6 +358,21 @@ impl Worker {
         let handle = self.member.commit(commit);
         self.in_flight = Some(InFlight { handle, made: Made { changelogs, offsets } });
         Ok(true)
+    }
+
+    /// Shows where the tasks are, to be looked at from outside.
+    fn publish(&mut self, now: Duration) {
+        if now.saturating_sub(self.published_at) < PUBLISH_EVERY {
+            return;
+        }
+        self.published_at = now;
+        let of_task = |task: &Task| {
+            let input = |(partition, position, end, records): (&TopicPartition, u64, u64, u64)| {
+                InputStats { task: task.id, partition: partition.clone(), position, end, records }
+            };
+            task.places().map(input).collect::<Vec<_>>()
+        };
+        self.parts.stats.publish(self.tasks.values().flat_map(of_task).collect());
     }
 
     /// Looks whether the log has decided, or waits for it, and acts on what it says.
@@ -361,12 +392,14 @@ impl Worker {
             Outcome::Committed { appended } => self.apply(&made, &appended),
             Outcome::Aborted(reason) => self.start_over(&reason, false),
             Outcome::Unknown(reason) => self.start_over(&reason, true),
-            Outcome::Fenced(reason) => {
-                let (group, instance) =
-                    (self.parts.plan.topology.names.group(), self.settings.instance.clone());
-                Err(WorkerError::Fenced { group, instance, reason })
-            }
+            Outcome::Fenced(reason) => Err(self.fenced(reason)),
         }
+    }
+
+    fn fenced(&self, reason: String) -> WorkerError {
+        let (group, instance) =
+            (self.parts.plan.topology.names.group(), self.settings.instance.clone());
+        WorkerError::Fenced { group, instance, reason }
     }
 
     /// Writes to the state what the log has accepted.

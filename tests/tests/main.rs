@@ -12,6 +12,8 @@ mod crashes;
 mod demo;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod kafka;
 mod log_contract;
 #[cfg(test)]
 mod oracle;

@@ -5,6 +5,7 @@
 //! process runs or not.
 
 mod records;
+mod tasks;
 mod topics;
 mod topologies;
 
@@ -19,6 +20,7 @@ use axum::{Json, Router};
 use pipeline::log::LogError;
 use problem_details::ProblemDetails;
 
+pub(crate) use tasks::{LagReport, TaskReport};
 pub(crate) use topics::{PartitionReport, TopicReport};
 pub(crate) use topologies::TopologyReport;
 
@@ -33,6 +35,8 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/topics/{topic}/records", get(records::read))
         .route("/topologies", get(topologies::list))
         .route("/topologies/{name}", get(topologies::show))
+        .route("/tasks", get(tasks::tasks))
+        .route("/lag", get(tasks::lag))
         .route("/stats", get(stats))
         .fallback(unknown)
         .with_state(shared)
@@ -111,6 +115,7 @@ fn log_problem(error: &LogError) -> Refusal {
         | LogError::Held(_)
         | LogError::Corrupt { .. }
         | LogError::Damaged { .. }
+        | LogError::Fenced(_)
         | LogError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     problem(status, error.to_string())

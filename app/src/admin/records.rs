@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use pipeline::log::{Log as _, LogError, RecordRef, TopicPartition};
+use pipeline::log::{LogError, RecordRef, TopicPartition};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};

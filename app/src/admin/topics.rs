@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use pipeline::log::{Cleanup, Log as _, LogError, TopicPartition, TopicSpec};
+use pipeline::log::{Cleanup, LogError, TopicPartition, TopicSpec};
 use serde::{Deserialize, Serialize};
 
 use super::{Refusal, blocking, log_problem, problem};
@@ -82,7 +82,7 @@ fn report(overview: &Overview, spec: &TopicSpec) -> Result<TopicReport, LogError
             start: range.start,
             end: range.end.offset,
             epoch: range.end.epoch,
-            bytes: overview.log.partition_bytes(&at)?,
+            bytes: overview.open_log.partition_bytes(&at)?,
         })
     };
     let partitions = (0..spec.partitions).map(partition).collect::<Result<Vec<_>, LogError>>()?;

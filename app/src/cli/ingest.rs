@@ -118,7 +118,7 @@ impl IngestFile {
         let Input { reader, size, written_ms } = open(&self.file)?;
         let target = match &self.url {
             Some(url) => Target::at(url)?,
-            None => Target::find(app, &self.place, Need::Room(Roles::Gateway))?,
+            None => Target::find(app, &self.place, Need::Room(Roles::Door))?,
         };
         let clock = SystemClock::new();
         let bar = bar(size);

@@ -10,10 +10,12 @@ mod duration;
 mod ingest;
 mod lines;
 mod print;
+mod role;
 mod run;
 mod search;
 mod table;
 mod target;
+mod tasks;
 mod topics;
 mod topology;
 mod version;
@@ -27,6 +29,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::app::App;
 use crate::config::Config;
 use crate::error::{AppError, chain};
+use crate::roles::Roles;
 
 use print::Printer;
 
@@ -71,10 +74,22 @@ enum Command {
     Demo(demo::Demo),
     /// Run what the configuration says, on your own input.
     Run(run::Run),
+    /// Run topologies, and nothing else: one of several processes on Kafka.
+    Worker(role::Role),
+    /// Keep views up to date and serve them, and nothing else: one of several processes on Kafka.
+    Indexer(role::Role),
+    /// Deliver alerts, and nothing else: one of several processes on Kafka.
+    Notify(role::Role),
+    /// Take records, and nothing else: one of several processes on Kafka.
+    Gateway(role::Role),
     /// Send the lines of a file, or of standard input, to a topic.
     Ingest(ingest::IngestFile),
     /// Look at topics and their records.
     Topics(topics::Topics),
+    /// Show the tasks that run in the process of this data directory, and how far they are.
+    Tasks(tasks::Tasks),
+    /// Show how far the topologies' consumer groups are, wherever they run.
+    Lag(tasks::Tasks),
     /// Look at topologies.
     Topology(topology::Topologies),
     /// Search a view.
@@ -137,8 +152,14 @@ impl Command {
         match self {
             Self::Demo(demo) => demo.run(app),
             Self::Run(run) => run.run(app),
+            Self::Worker(role) => role.run(app, Roles::Worker),
+            Self::Indexer(role) => role.run(app, Roles::Indexer),
+            Self::Notify(role) => role.run(app, Roles::Notify),
+            Self::Gateway(role) => role.run(app, Roles::Gateway),
             Self::Ingest(ingest) => ingest.run(app, printer),
             Self::Topics(topics) => topics.run(app, printer),
+            Self::Tasks(tasks) => tasks.tasks(app, printer),
+            Self::Lag(tasks) => tasks.lag(app, printer),
             Self::Topology(topology) => topology.run(app, printer),
             Self::Search(search) => search.run(app, printer),
             Self::Config(config) => config.run(app, printer),

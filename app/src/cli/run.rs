@@ -10,6 +10,7 @@ use pipeline::fail_point;
 
 use super::Place;
 use crate::app::App;
+use crate::config::Config;
 use crate::error::AppError;
 use crate::logs;
 use crate::roles::{self, DataDirectory, Ending, Process, Roles, Setup};
@@ -36,30 +37,28 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn run(self, app: &App) -> Result<(), AppError> {
-        let config = self.place.load(app)?;
-        logs::start(&config.log_level, None);
-        arm_fail_point()?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let directory = DataDirectory::lock(&config.data_dir, clock.wall_ms())?;
-        let bound = roles::bind(&config.http)?;
-        let address = bound.address;
-        let process = Process::start(Setup {
-            app,
-            config: &config,
-            roles: Roles::All,
-            clock,
-            place: (directory, bound),
-            more: Router::new(),
-        })?;
-        let data_dir = config.data_dir.display();
-        tracing::info!(%address, %data_dir, pid = process.holder().pid, "running");
-        let ending = process.wait(None, IDLE, |_| {});
-        tracing::info!("stopping");
-        let stopped = process.stop();
-        match ending {
-            Ending::Failed(reason) => Err(AppError::Failed(reason)),
-            Ending::Asked => stopped,
-        }
+        run_as(app, &self.place.load(app)?, Roles::All)
+    }
+}
+
+/// Does `roles` until the process is told to end, or a part fails.
+pub(super) fn run_as(app: &App, config: &Config, roles: Roles) -> Result<(), AppError> {
+    logs::start(&config.log_level, None);
+    arm_fail_point()?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let directory = DataDirectory::lock(&config.data_dir, clock.wall_ms())?;
+    let bound = roles::bind(&config.http)?;
+    let address = bound.address;
+    let place = (directory, bound);
+    let process = Process::start(Setup { app, config, roles, clock, place, more: Router::new() })?;
+    let data_dir = config.data_dir.display();
+    tracing::info!(%address, %data_dir, ?roles, pid = process.holder().pid, "running");
+    let ending = process.wait(None, IDLE, |_| {});
+    tracing::info!("stopping");
+    let stopped = process.stop();
+    match ending {
+        Ending::Failed(reason) => Err(AppError::Failed(reason)),
+        Ending::Asked => stopped,
     }
 }
 

@@ -9,7 +9,7 @@ use pipeline::clock::{Clock, SystemClock};
 use super::Place;
 use crate::app::App;
 use crate::client::Client;
-use crate::config::Config;
+use crate::config::{Config, LogKind};
 use crate::error::AppError;
 use crate::logs;
 use crate::roles::{self, DataDirectory, Found, Process, Roles, Setup};
@@ -47,11 +47,13 @@ impl Target {
                 let client = Client::new(&format!("http://{address}"), Some(holder.admin_key))?;
                 Ok(Self { client, own: None })
             }
-            Found::Nothing if matches!(need, Need::Data(_)) => Err(AppError::Failed(format!(
-                "there is no data in `{}`: start `millpond demo` or `millpond run`, or name another \
+            Found::Nothing if matches!(need, Need::Data(_)) && !is_on_kafka(&config) => {
+                Err(AppError::Failed(format!(
+                    "there is no data in `{}`: start `millpond demo` or `millpond run`, or name another \
                  directory with --data-dir",
-                config.data_dir.display()
-            ))),
+                    config.data_dir.display()
+                )))
+            }
             Found::Free | Found::Nothing => {
                 let (Need::Data(roles) | Need::Room(roles)) = need;
                 Self::start(app, config, roles)
@@ -95,4 +97,9 @@ impl Target {
         let client = Client::new(&url, Some(process.holder().admin_key.clone()))?;
         Ok(Self { client, own: Some(process) })
     }
+}
+
+/// Whether the records lie elsewhere than in the data directory.
+fn is_on_kafka(config: &Config) -> bool {
+    config.log.kind == LogKind::Kafka
 }

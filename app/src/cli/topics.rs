@@ -69,7 +69,7 @@ impl Topics {
     }
 
     pub(super) fn run(self, app: &App, printer: &Printer) -> Result<(), AppError> {
-        let target = Target::find(app, &self.place, Need::Data(Roles::Gateway))?;
+        let target = Target::find(app, &self.place, Need::Data(Roles::Door))?;
         let client = &target.client;
         let answered = match self.command {
             Command::List => {

@@ -39,7 +39,7 @@ enum Command {
 
 impl Topologies {
     pub(super) fn run(self, app: &App, printer: &Printer) -> Result<(), AppError> {
-        let target = Target::find(app, &self.place, Need::Data(Roles::Gateway))?;
+        let target = Target::find(app, &self.place, Need::Data(Roles::Door))?;
         let path = ["v1", "admin", "topologies"];
         let answered = match self.command {
             Command::List => {

@@ -86,7 +86,7 @@ pub(super) fn read_secrets(endpoints: &mut [Endpoint], at: &At<'_>) -> Result<()
     Ok(())
 }
 
-fn read_secret(file: &Path) -> Result<Secret, String> {
+pub(super) fn read_secret(file: &Path) -> Result<Secret, String> {
     let explain = |e: std::io::Error| format!("cannot read the secret `{}`: {e}", file.display());
     let size = std::fs::metadata(file).map_err(explain)?.len();
     if size > SECRET_BYTES_MAX {

@@ -1,4 +1,4 @@
-//! `[log]`: the embedded log.
+//! `[log]`: which log, and the embedded one's settings.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,10 +16,39 @@ pub enum CommitDurability {
     Sync,
 }
 
-/// The embedded log: how durable, how long, how large.
+/// Which log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogKind {
+    /// The one inside the process.
+    Embedded,
+    /// Apache Kafka, or what speaks its protocol.
+    Kafka,
+}
+
+/// What a commit promises on Kafka; the embedded log always does it exactly once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guarantee {
+    /// Results and offsets in one transaction.
+    ExactlyOnce,
+    /// Results first, then offsets: a crash in between repeats results.
+    AtLeastOnce,
+}
+
+/// The log: which one, how durable, how long, how large.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Log {
+    /// Which log.
+    pub kind: LogKind,
+    /// On Kafka: what tells this process from others of the application, the same after a
+    /// restart. Empty: a name that is made once and kept in the data directory.
+    pub instance: String,
+    /// On Kafka: what a commit promises.
+    pub guarantee: Guarantee,
+    /// On Kafka: replicas of the topics that are made; 0 leaves it to the brokers.
+    pub replication_factor: u16,
     /// What a commit has survived when it is answered.
     pub commit_durability: CommitDurability,
     /// How long records of source and repartition topics are kept, by append time.
@@ -47,12 +76,16 @@ pub struct Log {
 impl Default for Log {
     fn default() -> Self {
         Self {
+            kind: LogKind::Embedded,
+            instance: String::new(),
+            guarantee: Guarantee::ExactlyOnce,
+            replication_factor: 0,
             commit_durability: CommitDurability::Os,
             retention_ms: Retention::UpTo(7 * DAY_MS),
             retention_bytes: Retention::UpTo(1 << 30),
             partitions: 4,
             batch_bytes_max: 64 << 20,
-            record_bytes_max: 1 << 20,
+            record_bytes_max: 1_000_000,
             appender_queue_max_bytes: 64 << 20,
             compaction_interval_ms: 15_000,
             compaction_dirty_ratio: 0.5,
@@ -65,6 +98,11 @@ impl Default for Log {
 impl Log {
     pub(super) fn check(&self, at: &At<'_>) -> Result<(), Fault> {
         at.range("partitions", self.partitions.into(), 1..=1024)?;
+        let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        if self.instance.len() > 64 || !self.instance.bytes().all(legal) {
+            let message = "must be at most 64 letters, digits, `.`, `_` and `-`";
+            return Err(at.fault("instance", message));
+        }
         at.range("batch_bytes_max", self.batch_bytes_max, 1 << 20..=256 << 20)?;
         at.range("record_bytes_max", self.record_bytes_max, 1024..=64 << 20)?;
         at.range("appender_queue_max_bytes", self.appender_queue_max_bytes, 1 << 20..=4 << 30)?;

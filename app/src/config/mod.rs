@@ -18,6 +18,7 @@ mod endpoints;
 mod env;
 mod error;
 mod http;
+mod kafka;
 mod log;
 mod memory;
 mod nearest;
@@ -50,7 +51,8 @@ pub(crate) use self::nearest::nearest;
 pub use self::endpoints::Endpoint;
 pub use self::error::{ConfigError, Diagnostic};
 pub use self::http::Http;
-pub use self::log::{CommitDurability, Log};
+pub use self::kafka::Kafka;
+pub use self::log::{CommitDurability, Guarantee, Log, LogKind};
 pub use self::memory::{MemoryError, MemoryShares};
 pub use self::sources::{FileFormat, FileSource, Sources, SyslogSource};
 pub use self::topics::Topic;
@@ -74,8 +76,10 @@ pub struct Config {
     pub threads: usize,
     /// What is logged: a level (`info`) or directives (`info,pipeline=debug`).
     pub log_level: String,
-    /// The embedded log.
+    /// The log: which one, and how the embedded one behaves.
     pub log: Log,
+    /// Settings of the Kafka clients.
+    pub kafka: Kafka,
     /// The threads that run topologies.
     pub worker: Worker,
     /// The follower that writes the views.
@@ -104,6 +108,7 @@ impl Default for Config {
             threads: 1,
             log_level: "info".to_owned(),
             log: Log::default(),
+            kafka: Kafka::default(),
             worker: Worker::default(),
             index: Index::default(),
             http: Http::default(),
@@ -177,6 +182,7 @@ impl Config {
         env::overlay(&mut root, env, &Self::TOP_LEVEL, topologies)?;
         let mut config = Self::deserialize(Reader::new(&root)).map_err(|f| f.at(root.place()))?;
         config.check(&At::root(&root))?;
+        config.kafka.read_files(&At::root(&root).table("kafka"))?;
         endpoints::read_secrets(&mut config.endpoints, &At::root(&root).table("endpoints"))?;
         let written = root.get("topologies");
         config.topologies = topologies::in_force(written, topologies)?;
@@ -191,6 +197,11 @@ impl Config {
             at.fault("log_level", format!("not a level or list of directives: {e}"))
         })?;
         self.log.check(&at.table("log"))?;
+        if self.log.kind == LogKind::Kafka && !self.kafka.names_brokers() {
+            let message = "`kind` is \"kafka\", and no broker is named: set \
+                           `bootstrap.servers` under [kafka]";
+            return Err(at.table("log").fault("kind", message));
+        }
         self.worker.check(&at.table("worker"))?;
         self.index.check(&at.table("index"))?;
         self.http.check(&at.table("http"))?;

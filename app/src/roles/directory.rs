@@ -5,6 +5,7 @@
 //!            log/            the embedded log
 //!            state/          the state of all topologies
 //!            views/          one index per view
+//!            instance        on Kafka: what tells this process from others, made once
 //! ```
 //! It does not know what lies in the folders.
 
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 const LOCK: &str = "millpond.lock";
+const INSTANCE: &str = "instance";
 /// Below this a disk is taken for full: the log and the state could not even be opened.
 const FREE_BYTES_MIN: u64 = 16 << 20;
 const KEY_BYTES: usize = 32;
@@ -143,6 +145,28 @@ impl DataDirectory {
     /// This process, as others see it.
     pub(crate) fn holder(&self) -> &Holder {
         &self.holder
+    }
+
+    /// The name that this directory gives to its process, made at the first start: state and name
+    /// belong together, so that a process that comes back finds both.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub(crate) fn instance(&self) -> Result<String, DirectoryError> {
+        let at = self.path.join(INSTANCE);
+        match fs::read_to_string(&at) {
+            Ok(name) if !name.trim().is_empty() => return Ok(name.trim().to_owned()),
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(disk("read", &at)(source));
+            }
+            Ok(_) | Err(_) => {}
+        }
+        let key = random_key().map_err(disk("read", Path::new(RANDOM)))?;
+        let name: String = key.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
+        // Whole or not at all: a half-written name would be another one.
+        let new = self.path.join("instance.new");
+        fs::write(&new, &name).and_then(|()| fs::rename(&new, &at)).map_err(disk("write", &at))?;
+        Ok(name)
     }
 
     /// The folder of the log.

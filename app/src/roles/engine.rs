@@ -6,7 +6,6 @@ use std::time::Duration;
 use pipeline::clock::Clock;
 use pipeline::follow::{FollowSettings, FollowerHandle, IndexFollower};
 use pipeline::log::Log;
-use pipeline::log::embedded::{Durability, EmbeddedLog, EmbeddedSettings};
 use pipeline::worker::{WorkerHandle, WorkerParts, WorkerSettings, WorkerStats};
 use pipeline::{BadRecordPolicy, Plan, TaskSettings, Topology, ViewPlan, follow, worker};
 use stores::state::{StateDb, StateSettings};
@@ -14,9 +13,13 @@ use stores::views::Views;
 
 use super::directory::DataDirectory;
 use super::health::Health;
+use super::log::OpenLog;
 use super::topics;
-use crate::config::{self, CommitDurability, Config, IdleTimeout, MemoryShares};
+use crate::config::{self, Config, IdleTimeout, LogKind, MemoryShares};
 use crate::error::AppError;
+
+/// Attempts to open an embedded log again that has failed.
+const RECONNECTS_MAX: u32 = 5;
 
 /// What every thread needs.
 pub(super) struct Engine<'a> {
@@ -36,24 +39,8 @@ pub(super) fn shares(config: &Config, topologies: &[Topology]) -> Result<MemoryS
 
 impl Engine<'_> {
     /// Opens the log.
-    pub(super) fn open_log(&self) -> Result<Arc<EmbeddedLog>, AppError> {
-        let settings = &self.config.log;
-        let embedded = EmbeddedSettings {
-            durability: match settings.commit_durability {
-                CommitDurability::Os => Durability::Os,
-                CommitDurability::Sync => Durability::Sync,
-            },
-            write_buffer_bytes: half(self.shares.write_buffer_bytes),
-            cache_bytes: half(self.shares.block_cache_bytes),
-            queue_bytes_max: bytes(settings.appender_queue_max_bytes),
-            batch_bytes_max: bytes(settings.batch_bytes_max),
-            clean_interval_ms: settings.compaction_interval_ms,
-            dirty_ratio_min: settings.compaction_dirty_ratio,
-            clean_bytes_max: bytes(settings.compaction_memory_bytes),
-            tombstone_retention_ms: settings.tombstone_retention_ms,
-            ..EmbeddedSettings::default()
-        };
-        Ok(EmbeddedLog::open(&self.directory.log(), embedded, Arc::clone(&self.clock))?)
+    pub(super) fn open_log(&self) -> Result<OpenLog, AppError> {
+        OpenLog::open(self.config, &self.shares, (self.directory, Arc::clone(&self.clock)))
     }
 
     /// Opens the state of all topologies.
@@ -85,7 +72,7 @@ impl Engine<'_> {
     pub(super) fn start_workers(
         &self,
         plan: &Arc<Plan>,
-        log: &Arc<EmbeddedLog>,
+        log: &Arc<dyn Log>,
         state: &Arc<StateDb>,
         stats: &[Arc<WorkerStats>],
     ) -> Result<Vec<WorkerHandle>, AppError> {
@@ -93,7 +80,7 @@ impl Engine<'_> {
         let start = |(number, stats): (usize, &Arc<WorkerStats>)| {
             let parts = WorkerParts {
                 plan: Arc::clone(plan),
-                log: log.clone(),
+                log: Arc::clone(log),
                 state: Arc::clone(state),
                 clock: Arc::clone(&self.clock),
                 stats: Arc::clone(stats),
@@ -109,7 +96,7 @@ impl Engine<'_> {
     /// Opens the indexes of all views, and starts to follow their topics.
     pub(super) fn start_follower(
         &self,
-        log: &Arc<EmbeddedLog>,
+        log: &Arc<dyn Log>,
         plans: &[Arc<Plan>],
         views: &Views,
     ) -> Result<FollowerHandle, AppError> {
@@ -126,7 +113,7 @@ impl Engine<'_> {
         }
         let health = Arc::clone(&self.health);
         let failed = move |error: &follow::FollowError| health.fail(crate::error::chain(error));
-        Ok(follow::spawn(follower, log.clone(), failed)?)
+        Ok(follow::spawn(follower, Arc::clone(log), failed)?)
     }
 }
 
@@ -160,14 +147,16 @@ fn worker_settings(config: &Config, shares: &MemoryShares, instance: &str) -> Wo
         flush_interval: Duration::from_millis(state_flush_interval_ms),
         // The share is for two overlays: the open one and the one that is being committed.
         overlay_bytes_max: half(shares.overlay_bytes),
+        // Brokers come back; a disk that has failed does not.
+        reconnects_max: (config.log.kind == LogKind::Embedded).then_some(RECONNECTS_MAX),
         ..WorkerSettings::new(instance)
     }
 }
 
-fn half(share: u64) -> usize {
+pub(super) fn half(share: u64) -> usize {
     bytes(share / 2)
 }
 
-fn bytes(share: u64) -> usize {
+pub(super) fn bytes(share: u64) -> usize {
     usize::try_from(share).unwrap_or(usize::MAX)
 }

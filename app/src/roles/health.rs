@@ -79,6 +79,12 @@ fn reasons(overview: &Overview) -> Vec<String> {
     if overview.health.is_stopping() {
         reasons.push("the process is stopping".to_owned());
     }
+    reasons.extend(overview.open_log.away().map(|reason| format!("no broker answers: {reason}")));
+    if overview.open_log.is_shared() {
+        // Which tasks run here is the group's to say; there may be none.
+        reasons.extend(restoring(overview));
+        return reasons;
+    }
     for topology in overview.topologies.iter().filter(|topology| !topology.stats.is_empty()) {
         reasons.extend(topology.stats.iter().flat_map(|stats| stats.damage()));
         let (tasks, running) = (topology.plan.tasks().len(), topology.running_tasks());
@@ -88,6 +94,16 @@ fn reasons(overview: &Overview) -> Vec<String> {
         }
     }
     reasons
+}
+
+/// The topologies whose stores are being brought up to their changelogs.
+fn restoring(overview: &Overview) -> impl Iterator<Item = String> {
+    let restoring = overview.topologies.iter().filter_map(|topology| {
+        let tasks: usize = topology.stats.iter().map(|stats| stats.restoring_tasks()).sum();
+        let name = topology.plan.topology().name();
+        (tasks > 0).then(|| format!("topology `{name}`: {tasks} tasks are being restored"))
+    });
+    restoring
 }
 
 /// The process answers: it lives.

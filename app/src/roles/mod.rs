@@ -12,8 +12,11 @@ mod directory;
 mod engine;
 mod guard;
 mod health;
+mod log;
+mod metrics;
 mod notify;
 mod overview;
+mod preflight;
 mod server;
 mod signals;
 mod sources;
@@ -38,6 +41,7 @@ pub(crate) use health::Event;
 pub(crate) use overview::{Dropped, Figures, Overview, Planned, TopologyFigures};
 pub(crate) use server::{Bound, bind};
 
+use self::log::OpenLog;
 use engine::Engine;
 use health::Health;
 use server::Server;
@@ -59,10 +63,41 @@ const LAST_REQUESTS: Duration = Duration::from_secs(1);
 pub(crate) enum Roles {
     /// Everything.
     All,
+    /// It runs topologies.
+    Worker,
     /// It brings the views up to date with the log, and serves them.
-    Views,
+    Indexer,
+    /// It delivers alerts.
+    Notify,
     /// It serves the admin API and takes records.
     Gateway,
+    /// An indexer for one command: it serves the views as long as the command needs them.
+    Views,
+    /// A gateway for one command, without sources.
+    Door,
+}
+
+impl Roles {
+    fn works(self) -> bool {
+        matches!(self, Self::All | Self::Worker)
+    }
+
+    fn indexes(self) -> bool {
+        matches!(self, Self::All | Self::Indexer | Self::Views)
+    }
+
+    fn notifies(self) -> bool {
+        matches!(self, Self::All | Self::Notify)
+    }
+
+    fn has_sources(self) -> bool {
+        matches!(self, Self::All | Self::Gateway)
+    }
+
+    /// Whether it runs until it is told to end.
+    fn stays(self) -> bool {
+        !matches!(self, Self::Views | Self::Door)
+    }
 }
 
 /// What the handlers share.
@@ -126,8 +161,10 @@ impl Process {
             Engine { config, directory: &directory, shares, clock: Arc::clone(&clock), health };
         let Opened { overview, state, workers, ingested } =
             parts.open(&engine, topologies, started)?;
-        if roles == Roles::All {
+        if roles.notifies() {
             *locked(&overview.notifier) = notify::start(&overview, endpoints, runtime.handle())?;
+        }
+        if roles.stays() {
             signals::listen(parts.sender, runtime.handle())?;
         }
         directory.announce(bound.address)?;
@@ -135,9 +172,9 @@ impl Process {
         let key = &directory.holder().admin_key;
         let router = server::router(config, Arc::clone(&overview), key, ingest, more);
         let server = Server::start(bound, router, runtime.handle())?;
-        let sources = match roles {
-            Roles::All => Some(Sources::start(config, &overview, runtime.handle())?),
-            Roles::Views | Roles::Gateway => None,
+        let sources = match roles.has_sources() {
+            true => Some(Sources::start(config, &overview, runtime.handle())?),
+            false => None,
         };
         let config = config.clone();
         Ok(Self {
@@ -273,19 +310,26 @@ impl Parts<'_> {
         topologies: Vec<Topology>,
         started: Duration,
     ) -> Result<Opened, AppError> {
-        let log = engine.open_log()?;
-        topics::make(&*log, self.config, &topologies)?;
+        let open_log = engine.open_log()?;
+        let log = open_log.log();
+        match &open_log {
+            OpenLog::Embedded(_) => topics::make(&*log, self.config, &topologies)?,
+            OpenLog::Kafka(kafka) => {
+                preflight::check(kafka, self.config, &topologies)?;
+                topics::make_described(&*log, self.config, &topologies)?;
+            }
+        }
         let ingested = topics::ingested(self.config, &topologies);
         let plans = topologies.into_iter().map(|topology| engine.plan(&*log, topology));
         let plans = plans.collect::<Result<Vec<_>, _>>()?;
         let planned: Vec<Planned> = plans.iter().map(|plan| self.planned(plan)).collect();
         let views = Arc::new(Views::new());
-        let follower = match self.roles {
-            Roles::All | Roles::Views => Some(engine.start_follower(&log, &plans, &views)?),
-            Roles::Gateway => None,
+        let follower = match self.roles.indexes() {
+            true => Some(engine.start_follower(&log, &plans, &views)?),
+            false => None,
         };
         let (mut state, mut workers) = (None, Vec::new());
-        if self.roles == Roles::All {
+        if self.roles.works() {
             let opened = engine.open_state(&*log)?;
             for (plan, planned) in plans.iter().zip(&planned) {
                 workers.extend(engine.start_workers(plan, &log, &opened, &planned.stats)?);
@@ -296,6 +340,7 @@ impl Parts<'_> {
             clock: Arc::clone(&engine.clock),
             started,
             log,
+            open_log,
             topologies: planned,
             views,
             counters: Arc::new(Counters::new()),
@@ -312,7 +357,7 @@ impl Parts<'_> {
     fn planned(&self, plan: &Arc<Plan>) -> Planned {
         let name = plan.topology().name();
         let def = self.app.topologies.iter().find(|def| def.name() == name);
-        let threads = if self.roles == Roles::All { self.config.threads } else { 0 };
+        let threads = if self.roles.works() { self.config.threads } else { 0 };
         Planned {
             about: def.map(|def| def.about().to_owned()).unwrap_or_default(),
             plan: Arc::clone(plan),

@@ -45,7 +45,7 @@ pub(super) fn start(
         return Ok(None);
     }
     let config = NotifierConfig {
-        log: overview.log.clone(),
+        log: Arc::clone(&overview.log),
         endpoints,
         alert_topics,
         instance: "notify-0".to_owned(),

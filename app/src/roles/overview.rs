@@ -9,13 +9,13 @@ use connectors::{Count, Counters};
 use pipeline::Plan;
 use pipeline::clock::Clock;
 use pipeline::follow::{FollowStats, FollowerHandle};
-use pipeline::log::embedded::EmbeddedLog;
-use pipeline::log::{Log as _, LogError, TopicPartition};
+use pipeline::log::{Log, LogError, TopicPartition};
 use pipeline::worker::WorkerStats;
 use serde::{Deserialize, Serialize};
 use stores::views::Views;
 
 use super::health::Health;
+use super::log::OpenLog;
 
 /// A topology on its log, and what its workers count.
 pub(crate) struct Planned {
@@ -43,7 +43,7 @@ impl Planned {
     }
 
     /// What was dropped or set aside, by place and reason.
-    fn dropped(&self) -> Vec<Dropped> {
+    pub(crate) fn dropped(&self) -> Vec<Dropped> {
         let mut all: Vec<Dropped> = Vec::new();
         for (place, reason, count) in self.stats.iter().flat_map(|stats| stats.counters.all()) {
             match all.iter_mut().find(|one| one.place == place && one.reason == reason) {
@@ -59,7 +59,9 @@ impl Planned {
 pub(crate) struct Overview {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) started: Duration,
-    pub(crate) log: Arc<EmbeddedLog>,
+    pub(crate) log: Arc<dyn Log>,
+    /// The same, and which one it is.
+    pub(crate) open_log: OpenLog,
     pub(crate) topologies: Vec<Planned>,
     pub(crate) views: Arc<Views>,
     /// What the sources count.
@@ -241,7 +243,7 @@ impl Overview {
         counted.into_iter().flat_map(said).collect()
     }
 
-    fn view_figures(&self) -> Vec<ViewFigures> {
+    pub(crate) fn view_figures(&self) -> Vec<ViewFigures> {
         let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
         let counted = follower.as_ref().map(FollowerHandle::stats).unwrap_or_default();
         drop(follower);
@@ -304,7 +306,7 @@ fn endpoint(stats: EndpointStats) -> EndpointFigures {
 }
 
 /// The memory that this process occupies; `None` where the system has no `/proc`.
-fn rss_bytes() -> Option<u64> {
+pub(super) fn rss_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

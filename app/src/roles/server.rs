@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::overview::Overview;
-use super::{Shared, guard, health};
+use super::{Shared, guard, health, metrics};
 use crate::admin;
 use crate::config::{Config, Http};
 use crate::error::AppError;
@@ -96,6 +96,7 @@ pub(super) fn router(
     let checks = Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::metrics))
         .with_state(shared.clone());
     let router = Router::new()
         .merge(query_api::router(views, query_settings(&config.http)))

@@ -42,6 +42,26 @@ pub(super) fn make(
     Ok(())
 }
 
+/// On Kafka: makes the missing ones of the topics that the configuration describes. Those that are
+/// there belong to somebody else, and stay as they are.
+pub(super) fn make_described(
+    log: &dyn Log,
+    config: &Config,
+    topologies: &[Topology],
+) -> Result<(), LogError> {
+    let known = log.topics()?;
+    let compacted: BTreeSet<String> = topologies.iter().flat_map(Topology::global_topics).collect();
+    for (name, settings) in config.topics.iter().filter(|(name, _)| !known.contains_key(*name)) {
+        let partitions = settings.partitions.unwrap_or(config.log.partitions);
+        let cleanup = match compacted.contains(name) {
+            true => Cleanup::Compact,
+            false => cleanup(config, settings),
+        };
+        log.create_topic(&TopicSpec { name: name.clone(), partitions, cleanup })?;
+    }
+    Ok(())
+}
+
 /// What happens to old records where no topic's own settings say otherwise.
 pub(super) fn default_cleanup(config: &Config) -> Cleanup {
     cleanup(config, &Topic::default())

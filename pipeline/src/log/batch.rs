@@ -112,6 +112,19 @@ impl BatchBuilder {
         }
     }
 
+    /// Hands each record to `take`, in order, at offsets from 0; ends at the first error.
+    pub(crate) fn each<E>(
+        &self,
+        mut take: impl FnMut(RecordRef<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut bytes = self.payload.as_slice();
+        for _ in 0..self.count {
+            let record = parse(&mut bytes, (0, self.base_timestamp));
+            take(record.expect("the builder wrote it"))?;
+        }
+        Ok(())
+    }
+
     /// The batch as a reader would see it at `base_offset`, without a way through bytes.
     pub fn into_batch(self, base_offset: u64, epoch: u32) -> Batch {
         Batch {
@@ -268,14 +281,14 @@ impl Batch {
         })
     }
 
+    /// The same records, and offsets up to `last_offset` that hold none any more, or never did.
+    pub(crate) fn reaching(mut self, last_offset: u64) -> Self {
+        self.last_offset = self.last_offset.max(last_offset);
+        self
+    }
+
     fn parse<'a>(&'a self, bytes: &mut &'a [u8]) -> Option<RecordRef<'a>> {
-        let delta = take_varint(bytes)?;
-        let timestamp = self.base_timestamp.wrapping_add(take_signed(bytes)?);
-        let key = take_bytes(bytes)?;
-        let value = take_bytes(bytes)?;
-        let headers = Headers::new(take_slice(bytes)?);
-        let offset = self.base_offset.checked_add(delta)?;
-        Some(RecordRef { offset, timestamp, key, value, headers })
+        parse(bytes, (self.base_offset, self.base_timestamp))
     }
 
     fn is_well_formed(&self) -> bool {
@@ -291,6 +304,20 @@ impl Batch {
         }
         bytes.is_empty()
     }
+}
+
+/// Takes a record from the front of a payload.
+fn parse<'a>(
+    bytes: &mut &'a [u8],
+    (base_offset, base_timestamp): (u64, i64),
+) -> Option<RecordRef<'a>> {
+    let delta = take_varint(bytes)?;
+    let timestamp = base_timestamp.wrapping_add(take_signed(bytes)?);
+    let key = take_bytes(bytes)?;
+    let value = take_bytes(bytes)?;
+    let headers = Headers::new(take_slice(bytes)?);
+    let offset = base_offset.checked_add(delta)?;
+    Some(RecordRef { offset, timestamp, key, value, headers })
 }
 
 /// A place in a [`Batch`]. Separate from it, so that a queue can own both.

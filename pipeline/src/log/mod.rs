@@ -1,13 +1,14 @@
 //! The log: where every datum is persisted first, and what every follower reads.
 //!
 //! This module says what a log is; [`embedded`] is one inside the process, durable on RocksDB or
-//! (for tests and the simulation) in memory. The traits carry from the start what Kafka needs:
-//! assignment events, transactions with four outcomes, positions with epochs. They are not a
-//! client library: there is no retry, no partitioner and no serialization here.
+//! (for tests and the simulation) in memory; [`kafka`] is one on Apache Kafka. The traits carry
+//! what both need: assignment events, transactions with four outcomes, positions with epochs. They
+//! are not a client library: there is no retry, no partitioner and no serialization here.
 
 pub mod batch;
 mod coordinator;
 pub mod embedded;
+pub mod kafka;
 pub mod record;
 pub mod storage;
 
@@ -107,7 +108,8 @@ pub enum Validity {
 pub struct Fetched {
     /// Where they come from.
     pub partition: TopicPartition,
-    /// Never empty; offsets ascend, with gaps. It may begin before `from`.
+    /// Offsets ascend, with gaps. It may begin before `from`. It may have no record at all: then
+    /// the reader has passed offsets that hold none, up to the batch's last one.
     pub batch: Batch,
     /// The offset that was asked for: records before it are not part of the answer.
     pub from: u64,
@@ -139,7 +141,8 @@ pub enum Event {
     Assigned(Vec<TopicPartition>),
     /// These partitions go to another member at the next call of [`Member::poll`]: commit before.
     Revoked(Vec<TopicPartition>),
-    /// These partitions are somebody else's already: drop their tasks, commit nothing.
+    /// These partitions are somebody else's already: drop their tasks, commit nothing. Polling
+    /// again takes part in the next assignment, or says that there is none for this member.
     Lost(Vec<TopicPartition>),
     /// Records of an assigned partition.
     Records(Fetched),
@@ -295,6 +298,9 @@ pub enum LogError {
         /// What does not check.
         reason: String,
     },
+    /// A newer member has this one's name: it is none any more.
+    #[error("fenced by a newer member of the same name: {0}")]
+    Fenced(String),
     /// The disk or the network failed.
     #[error("log unavailable: {0}")]
     Unavailable(String),
@@ -430,7 +436,8 @@ pub trait Member: Writer {
     /// partitions revoked by the last answer may go.
     ///
     /// # Errors
-    /// When the log is away, or bytes are damaged.
+    /// [`LogError::Fenced`] for good, after [`Event::Lost`]; when the log is away, or bytes are
+    /// damaged.
     fn poll(&mut self, wait: Duration) -> Result<Vec<Event>, LogError>;
 
     /// Fetches the assigned `partition` from `offset` on.

@@ -34,6 +34,10 @@ struct Input {
     bytes: usize,
     /// The partition's end as far as known.
     end: u64,
+    /// Offsets before this hold no record that is not queued.
+    passed: u64,
+    /// Records handled since the task was made.
+    handled: u64,
     /// Something was fetched since the last tick.
     active: bool,
     /// When the input was seen to stand still at its end.
@@ -61,6 +65,8 @@ impl Inputs {
             queue: VecDeque::new(),
             bytes: 0,
             end: 0,
+            passed: 0,
+            handled: 0,
             active: false,
             still_since: None,
         };
@@ -71,11 +77,15 @@ impl Inputs {
         let input = self.inputs.iter_mut().find(|input| input.partition == fetched.partition);
         let Some(input) = input else { return };
         let cursor = fetched.cursor();
-        input.active = true;
-        input.end = input.end.max(fetched.end);
+        input.end = fetched.end;
         if cursor.peek(&fetched.batch).is_some() {
+            input.active = true;
             input.bytes += fetched.batch.bytes();
             input.queue.push_back((fetched, cursor));
+        } else {
+            // The ends of transactions, or what compaction left: nothing to handle, but passed.
+            input.passed = fetched.batch.last_offset() + 1;
+            input.pass();
         }
     }
 
@@ -119,6 +129,7 @@ impl Inputs {
         let input = &mut self.inputs[input];
         let record = cursor.peek(&fetched.batch).expect("taken at a record");
         input.position = Position::new(record.offset + 1, fetched.batch.epoch());
+        input.handled += 1;
         self.moved = true;
         cursor.advance(&fetched.batch);
         if cursor.peek(&fetched.batch).is_some() {
@@ -127,12 +138,18 @@ impl Inputs {
             // Compaction may have left a gap at the end of the batch: it has been read as well.
             input.position.offset = fetched.batch.last_offset() + 1;
             input.bytes -= fetched.batch.bytes();
+            input.pass();
         }
     }
 
     /// Where each input goes on.
     pub(crate) fn position(&self, input: usize) -> Position {
         self.inputs[input].position
+    }
+
+    /// Where each input is: partition, next offset, end as far as known, records handled.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (&TopicPartition, u64, u64, u64)> {
+        self.inputs.iter().map(|one| (&one.partition, one.position.offset, one.end, one.handled))
     }
 
     /// Whether a record was handled since the positions were last asked for.
@@ -160,6 +177,15 @@ impl Inputs {
     /// For how long `input` has stood still at its end.
     pub(crate) fn idle_for(&self, input: usize, now: Duration) -> Option<Duration> {
         self.inputs[input].still_since.map(|since| now.saturating_sub(since))
+    }
+}
+
+impl Input {
+    /// Moves the position over offsets that hold no record, once everything before is handled.
+    fn pass(&mut self) {
+        if self.queue.is_empty() {
+            self.position.offset = self.position.offset.max(self.passed);
+        }
     }
 }
 

@@ -230,6 +230,11 @@ impl Task {
         self.inputs.queued(bytes_max)
     }
 
+    /// Where each input is: partition, next offset, end as far as known, records handled.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (&TopicPartition, u64, u64, u64)> {
+        self.inputs.places()
+    }
+
     /// Whether records are waiting.
     pub(crate) fn has_work(&self) -> bool {
         self.inputs.has_work()

@@ -69,6 +69,11 @@ impl Topology {
         topics
     }
 
+    /// The consumer group of its workers.
+    pub fn group(&self) -> String {
+        self.names.group()
+    }
+
     /// The names of its views.
     pub fn view_names(&self) -> Vec<String> {
         self.graph.views.iter().map(|view| view.name.clone()).collect()

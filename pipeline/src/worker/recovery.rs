@@ -1,53 +1,97 @@
 //! Opening tasks, giving them up, and starting over after a failure.
 
-use std::time::Duration;
-
 use stores::fail_point::{self, FailPoint};
 
 use super::{Worker, WorkerError};
 use crate::log::{LogError, Position, TopicPartition, Validity};
-use crate::task::restore::restore;
+use crate::task::restore::{Lagging, Watch, restore};
 use crate::task::{Task, TaskError, state_name};
 use crate::topology::TaskId;
 
 /// Commits that may fail one after another; what fails so often will fail again.
 const FAILURES_MAX: u32 = 10;
-/// Attempts to reach the log again after a commit of unknown outcome, before giving up.
-const RECONNECTS_MAX: u32 = 5;
+
+/// What has to be done before tasks run again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reopening {
+    /// The log has to be reached again, so that a commit of unknown outcome is decided.
+    reconnect: bool,
+    /// Attempts that failed.
+    attempts: u32,
+}
 
 impl Worker {
     /// Makes the tasks whose inputs are all assigned and that are not there yet.
     pub(super) fn open_tasks(&mut self) -> Result<(), WorkerError> {
+        let mut missing = Vec::new();
         for id in self.parts.plan.tasks() {
             let inputs = Task::inputs_of(&self.parts.plan, id);
             let ready = inputs.iter().all(|input| self.assigned.contains(input));
             if ready && !self.tasks.contains_key(&id) {
-                match self.open_task(id, &inputs) {
-                    Ok(task) => drop(self.tasks.insert(id, task)),
-                    // Its changelog or an input: the other tasks need not suffer for it.
-                    Err(TaskError::Log(error @ LogError::Corrupt { .. })) => {
-                        self.report_damage(&error);
-                    }
-                    Err(error) => return Err(WorkerError::Task { task: id, error }),
-                }
+                missing.push((id, inputs));
             }
         }
+        self.parts.stats.restoring(missing.len());
+        let opened = self.open_missing(&missing);
+        self.parts.stats.restoring(0);
         self.parts.stats.tasks(self.tasks.len());
+        opened
+    }
+
+    fn open_missing(
+        &mut self,
+        missing: &[(TaskId, Vec<TopicPartition>)],
+    ) -> Result<(), WorkerError> {
+        let together = match self.restore_tasks(missing) {
+            Ok(()) => true,
+            // One of the changelogs: each task by itself tells which.
+            Err(TaskError::Log(LogError::Corrupt { .. })) => false,
+            Err(error) => return Err(error.into()),
+        };
+        for one in missing {
+            let restored =
+                if together { Ok(()) } else { self.restore_tasks(std::slice::from_ref(one)) };
+            let (id, inputs) = one;
+            match restored.and_then(|()| self.open_task(*id, inputs)) {
+                Ok(task) => drop(self.tasks.insert(*id, task)),
+                // Its changelog or an input: the other tasks need not suffer for it.
+                Err(TaskError::Log(error @ LogError::Corrupt { .. })) => {
+                    self.report_damage(&error);
+                }
+                Err(error) => return Err(WorkerError::Task { task: *id, error }),
+            }
+        }
         Ok(())
     }
 
-    /// Restores a task's stores, finds where its inputs go on, and starts fetching.
+    /// Brings the stores of these tasks up to their changelogs.
+    fn restore_tasks(&self, tasks: &[(TaskId, Vec<TopicPartition>)]) -> Result<(), TaskError> {
+        let plan = &self.parts.plan;
+        let as_it_is = |key: &[u8], _: Option<&[u8]>| Some(key.to_vec());
+        let mut lagging = Vec::new();
+        for (id, _) in tasks {
+            for name in plan.store_names(id.sub) {
+                let changelog =
+                    TopicPartition::new(plan.topology.names.changelog(&name), id.partition);
+                let store = self.parts.state.store(&state_name(plan, &name), id.partition);
+                let store = store?;
+                lagging.push(Lagging { changelog, store, key: &as_it_is });
+            }
+        }
+        let stats = &self.parts.stats;
+        let heard = |records, bytes, left| stats.restored(records, bytes, left);
+        let watch = Watch { clock: Some(self.parts.clock.as_ref()), heard: Some(&heard) };
+        let began = self.parts.clock.elapsed();
+        let restored = restore(self.parts.log.as_ref(), &self.parts.state, &lagging, watch)?;
+        let took_ms = self.parts.clock.elapsed().saturating_sub(began).as_millis();
+        let (app, records) = (plan.topology.name(), restored.records);
+        tracing::debug!(app, tasks = tasks.len(), records, took_ms, "restored stores");
+        Ok(())
+    }
+
+    /// Finds where a task's inputs go on, and starts fetching; its stores have been restored.
     fn open_task(&mut self, id: TaskId, inputs: &[TopicPartition]) -> Result<Task, TaskError> {
         let plan = &self.parts.plan;
-        let mut records = 0;
-        for store in plan.store_names(id.sub) {
-            let changelog =
-                TopicPartition::new(plan.topology.names.changelog(&store), id.partition);
-            let store = self.parts.state.store(&state_name(plan, &store), id.partition)?;
-            let as_it_is = |key: &[u8], _: Option<&[u8]>| Some(key.to_vec());
-            let log = self.parts.log.as_ref();
-            records += restore(log, &self.parts.state, &changelog, store, &as_it_is)?.records;
-        }
         fail_point::pass(FailPoint::RestoreBeforeOffsets);
         let group = plan.topology.names.group();
         let committed = self.parts.log.committed(&group, inputs)?;
@@ -61,8 +105,7 @@ impl Worker {
             self.member.start(input, start.offset)?;
             self.paused.remove(input);
         }
-        tracing::debug!(app = plan.topology.name(), task = %id, restored = records, "opened a task");
-        self.parts.stats.restored(records);
+        tracing::debug!(app = plan.topology.name(), task = %id, "opened a task");
         Ok(task)
     }
 
@@ -157,25 +200,36 @@ impl Worker {
         self.tasks.clear();
         self.in_flight = None;
         self.parts.stats.started_over();
-        if reconnect {
-            self.reconnect()?;
-        }
-        self.open_tasks()
+        let before = self.reopening.take().unwrap_or_default();
+        self.reopening = Some(Reopening { reconnect: reconnect || before.reconnect, ..before });
+        self.reopen()
     }
 
-    /// Reaches the log again, so that a commit of unknown outcome is decided.
-    fn reconnect(&mut self) -> Result<(), LogError> {
-        let mut attempt = 1;
-        loop {
-            match self.parts.log.reconnect() {
-                Ok(()) => return Ok(()),
-                Err(error) if attempt == RECONNECTS_MAX => return Err(error),
-                Err(error) => tracing::warn!(%error, attempt, "cannot reach the log"),
-            }
-            // Waiting for news is the one way to wait here; there is none while the log is away.
-            let backoff = Duration::from_millis(100 << attempt);
-            drop(self.member.poll(backoff));
-            attempt += 1;
+    /// Reaches the log if that is needed, and makes the tasks. While the log is away this is
+    /// tried once in each turn, so that the worker keeps its place in the group, and can be
+    /// stopped.
+    pub(super) fn reopen(&mut self) -> Result<(), WorkerError> {
+        let Some(reopening) = self.reopening.take() else { return Ok(()) };
+        let connected = if reopening.reconnect { self.parts.log.reconnect() } else { Ok(()) };
+        let opened = connected.map_err(WorkerError::from).and_then(|()| self.open_tasks());
+        let Err(error) = opened else { return Ok(()) };
+        let attempts = reopening.attempts + 1;
+        let gives_up = self.settings.reconnects_max.is_some_and(|most| attempts >= most);
+        if gives_up || !is_away(&error) {
+            return Err(error);
         }
+        tracing::warn!(%error, attempts, "cannot reach the log");
+        // Half-made tasks are made anew with the others.
+        self.tasks.clear();
+        self.reopening = Some(Reopening { attempts, ..reopening });
+        Ok(())
     }
+}
+
+/// Whether it is the log alone that failed, and may come back.
+fn is_away(error: &WorkerError) -> bool {
+    let (WorkerError::Task { error, .. } | WorkerError::Failed(error)) = error else {
+        return false;
+    };
+    matches!(error, TaskError::Log(LogError::Unavailable(_)))
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::log::TopicPartition;
 use crate::task::Counters;
+use crate::topology::TaskId;
 
 /// Counts of one topology's workers. All are totals since the process started, except where said.
 #[derive(Debug, Default)]
@@ -14,10 +16,29 @@ pub struct WorkerStats {
     processed: AtomicU64,
     committed: AtomicU64,
     restored: AtomicU64,
+    restored_bytes: AtomicU64,
+    restore_left: AtomicU64,
     started_over: AtomicU64,
     tasks: AtomicUsize,
+    restoring: AtomicUsize,
     clock: AtomicI64,
     damage: Mutex<BTreeSet<String>>,
+    inputs: Mutex<Vec<InputStats>>,
+}
+
+/// One input of a running task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputStats {
+    /// The task.
+    pub task: TaskId,
+    /// What it reads.
+    pub partition: TopicPartition,
+    /// What it reads next.
+    pub position: u64,
+    /// The partition's end as far as known.
+    pub end: u64,
+    /// Records handled since the task was made.
+    pub records: u64,
 }
 
 /// How much damage is told.
@@ -39,6 +60,16 @@ impl WorkerStats {
         self.restored.load(Ordering::Relaxed)
     }
 
+    /// Bytes of those records.
+    pub fn restored_bytes(&self) -> u64 {
+        self.restored_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Changelog records that the restoration under way has yet to read; 0 if there is none.
+    pub fn restore_left(&self) -> u64 {
+        self.restore_left.load(Ordering::Relaxed)
+    }
+
     /// Times that a worker dropped its tasks and made them again.
     pub fn restarts(&self) -> u64 {
         self.started_over.load(Ordering::Relaxed)
@@ -47,6 +78,16 @@ impl WorkerStats {
     /// Tasks running now.
     pub fn running_tasks(&self) -> usize {
         self.tasks.load(Ordering::Relaxed)
+    }
+
+    /// The inputs of the running tasks, as of a moment ago.
+    pub fn inputs(&self) -> Vec<InputStats> {
+        self.inputs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tasks whose stores are being brought up to their changelogs now.
+    pub fn restoring_tasks(&self) -> usize {
+        self.restoring.load(Ordering::Relaxed)
     }
 
     /// The largest event time read, milliseconds since 1970-01-01 UTC; `None` before the first.
@@ -75,16 +116,26 @@ impl WorkerStats {
         self.committed.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn restored(&self, records: u64) {
+    pub(super) fn restored(&self, records: u64, bytes: u64, left: u64) {
         self.restored.fetch_add(records, Ordering::Relaxed);
+        self.restored_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.restore_left.store(left, Ordering::Relaxed);
     }
 
     pub(super) fn started_over(&self) {
         self.started_over.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn publish(&self, inputs: Vec<InputStats>) {
+        *self.inputs.lock().unwrap_or_else(PoisonError::into_inner) = inputs;
+    }
+
     pub(super) fn tasks(&self, tasks: usize) {
         self.tasks.store(tasks, Ordering::Relaxed);
+    }
+
+    pub(super) fn restoring(&self, tasks: usize) {
+        self.restoring.store(tasks, Ordering::Relaxed);
     }
 
     pub(super) fn clock(&self, clock: Option<i64>) {

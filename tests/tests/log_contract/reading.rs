@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use pipeline::log::{LogError, Position, TopicPartition, Validity};
+use pipeline::log::{Fetched, LogError, Position, TopicPartition, Validity};
 
 use super::bench::{Bench, Check, WAIT, appends, committed, until};
 
@@ -48,10 +48,13 @@ fn a_reader_at_the_end_has_nothing_to_read(bench: &Bench<'_>) {
     bench.append_each(&at, &["a"]);
     let mut reader = bench.reader(&at, bench.log.range(&at).unwrap().end.offset);
     for _ in 0..3 {
-        assert!(reader.poll(WAIT).unwrap().is_empty());
+        assert_eq!(reader.poll(WAIT).unwrap().iter().flat_map(Fetched::records).count(), 0);
     }
     bench.append_each(&at, &["b"]);
-    let fetched = until("the new record", || reader.poll(WAIT).unwrap().into_iter().next());
+    let fetched = until("the new record", || {
+        let mut all = reader.poll(WAIT).unwrap().into_iter();
+        all.find(|fetched| fetched.records().count() > 0)
+    });
     assert_eq!(fetched.records().next().unwrap().value, Some(&b"b"[..]));
     assert_eq!(fetched.cursor().peek(&fetched.batch), fetched.records().next());
 }
@@ -72,7 +75,7 @@ fn a_reader_moves_and_stops(bench: &Bench<'_>) {
     reader.unassign(&at);
     assert_eq!(reader.position(&at), None);
     bench.append_each(&at, &["c"]);
-    assert!(reader.poll(WAIT).unwrap().is_empty());
+    assert!(reader.poll(WAIT).unwrap().is_empty(), "nothing of a partition that is not read");
 }
 
 fn a_reader_serves_all_its_partitions(bench: &Bench<'_>) {
@@ -146,9 +149,10 @@ fn a_partition_purged_to_its_end_goes_on(bench: &Bench<'_>) {
     let end = bench.log.range(&at).unwrap().end.offset;
     bench.log.purge(&at, end).unwrap();
     let range = bench.log.range(&at).unwrap();
-    assert_eq!((range.start, range.end.offset), (end, end));
+    assert_eq!(range.start, end);
+    assert!(range.end.offset >= end, "a control record may come after it");
     let appended = bench.append_each(&at, &["c"]);
-    assert_eq!(appended[0].base_offset, end);
+    assert!(appended[0].base_offset >= end);
     assert_eq!(bench.values(&at, end, 1), ["c"]);
 }
 

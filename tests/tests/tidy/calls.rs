@@ -42,6 +42,18 @@ fn matches(
     findings
 }
 
+/// The only place that may switch the lint against unsafe code off; decision record 0007.
+const UNSAFE_PLACE: &str = "pipeline/src/log/kafka/mod.rs";
+
+/// Tells exceptions from the lint against unsafe code, but for the one that there is.
+pub(super) fn unsafe_exceptions(source: &Source) -> Vec<Finding> {
+    if source.path == UNSAFE_PLACE {
+        return Vec::new();
+    }
+    let why = "there is one place for unsafe code: `pipeline/src/log/kafka/ffi.rs`";
+    matches(source, &[("(unsafe_code", why)], |_| true)
+}
+
 /// Tells a file that does not open by saying what it is.
 pub(super) fn missing_module_doc(source: &Source) -> Option<Finding> {
     if source.text.starts_with("//! ") {
@@ -74,6 +86,14 @@ mod tests {
         let text = "#[cfg(test)]\nmod tests {\n#[ignore = \"slow\"]\n#[should_panic]\nfn a() {} }";
         assert_eq!(forbidden_attributes(&source(text)).len(), 2);
         assert!(forbidden_attributes(&source("//! #[ignore]\n")).is_empty());
+    }
+
+    #[test]
+    fn a_second_exception_for_unsafe_code_is_found() {
+        let text = "#[allow(unsafe_code)]\nmod a;\n";
+        assert_eq!(unsafe_exceptions(&source(text)).len(), 1);
+        let one = Source::new(UNSAFE_PLACE.to_owned(), text.to_owned());
+        assert!(unsafe_exceptions(&one).is_empty());
     }
 
     #[test]

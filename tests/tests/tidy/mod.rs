@@ -107,6 +107,11 @@ fn nothing_is_left_undone_and_no_test_is_switched_off() {
 }
 
 #[test]
+fn unsafe_code_has_one_place() {
+    assert_tidy(sources().iter().flat_map(calls::unsafe_exceptions));
+}
+
+#[test]
 fn every_module_says_what_it_is() {
     assert_tidy(sources().iter().filter_map(calls::missing_module_doc));
 }

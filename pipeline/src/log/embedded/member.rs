@@ -67,9 +67,6 @@ impl LogMember {
     }
 
     fn news(&mut self) -> Vec<Event> {
-        if self.fenced {
-            return Vec::new();
-        }
         let changes = self.shared.group_poll(&self.group, self.id);
         let Some(changes) = changes else {
             self.fenced = true;
@@ -109,6 +106,9 @@ impl Writer for LogMember {
 
 impl Member for LogMember {
     fn poll(&mut self, wait: Duration) -> Result<Vec<Event>, LogError> {
+        if self.fenced {
+            return Err(LogError::Fenced(format!("in group `{}`", self.group)));
+        }
         let news = self.news();
         if !news.is_empty() {
             return Ok(news);
@@ -117,7 +117,7 @@ impl Member for LogMember {
         if fetched.is_empty() && !wait.is_zero() {
             self.shared.wait(wait, |catalog| {
                 let news = catalog.groups.get(&self.group).is_none_or(|g| g.has_news(self.id));
-                (news && !self.fenced) || self.reader.is_behind(catalog)
+                news || self.reader.is_behind(catalog)
             });
             let news = self.news();
             if !news.is_empty() {
