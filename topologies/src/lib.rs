@@ -3,6 +3,7 @@
 //! - [`fraud`] finds cards that are being tested: many small payments from several countries.
 //! - [`orders`] keeps what orders come to, and turns away what they cannot take any more.
 //! - [`logins`] counts failed ssh logins and finds addresses that guess passwords.
+//! - [`nexmark`] has the queries of a benchmark, as examples of the DSL.
 //!
 //! It is not an engine: every module here is a user of the DSL, as anybody's own crate could be.
 //! Each topology is a function of its settings, `build`; `docs/topologies.md` describes them.
@@ -10,6 +11,7 @@
 mod distinct;
 pub mod fraud;
 pub mod logins;
+pub mod nexmark;
 pub mod orders;
 mod pair;
 pub mod traffic;

@@ -8,14 +8,14 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// Draws numbers from one stream of one seed.
-pub(super) struct Dice {
+pub(crate) struct Dice {
     rng: ChaCha8Rng,
 }
 
 impl Dice {
     /// Starts stream `stream` of `seed`. Each topic has its own, so that a change to the orders
     /// does not change the payments of a seed.
-    pub(super) fn new(seed: u64, stream: u64) -> Dice {
+    pub(crate) fn new(seed: u64, stream: u64) -> Dice {
         let mut bytes = [0; 32];
         for (i, chunk) in (0_u64..).zip(bytes.chunks_exact_mut(8)) {
             chunk.copy_from_slice(&scramble(seed.wrapping_add(i)).to_le_bytes());
@@ -26,34 +26,34 @@ impl Dice {
     }
 
     /// Draws 64 uniform bits.
-    pub(super) fn bits(&mut self) -> u64 {
+    pub(crate) fn bits(&mut self) -> u64 {
         self.rng.next_u64()
     }
 
     /// Draws from `0..n`. The bias of the multiplication, below n / 2^32, does not matter here.
-    pub(super) fn below(&mut self, n: u32) -> u32 {
+    pub(crate) fn below(&mut self, n: u32) -> u32 {
         assert!(n > 0, "there is something to draw from");
         scale(self.rng.next_u32(), n)
     }
 
     /// Draws from `low..=high`.
-    pub(super) fn between(&mut self, low: u32, high: u32) -> u32 {
+    pub(crate) fn between(&mut self, low: u32, high: u32) -> u32 {
         assert!(low <= high, "the range is not empty");
         low + self.below(high - low + 1)
     }
 
     /// Says true `n` times in 10,000.
-    pub(super) fn in_10_000(&mut self, n: u32) -> bool {
+    pub(crate) fn in_10_000(&mut self, n: u32) -> bool {
         self.below(10_000) < n
     }
 
     /// Draws one of `items`.
-    pub(super) fn pick<'a, T: ?Sized>(&mut self, items: &[&'a T]) -> &'a T {
+    pub(crate) fn pick<'a, T: ?Sized>(&mut self, items: &[&'a T]) -> &'a T {
         items[self.index(items.len())]
     }
 
     /// Draws an index into a collection of `len` items.
-    pub(super) fn index(&mut self, len: usize) -> usize {
+    pub(crate) fn index(&mut self, len: usize) -> usize {
         let len = u32::try_from(len).expect("the collections here have thousands of items");
         self.below(len) as usize
     }

@@ -24,7 +24,7 @@ use agenda::{Agenda, Plan};
 use brute_force::BruteForce;
 use card_testing::CardTesting;
 use customers::Customers;
-use dice::Dice;
+pub(crate) use dice::Dice;
 use orders::Orders;
 use payments::Payments;
 use syslog::Syslog;

@@ -1,0 +1,32 @@
+//! Nexmark: the queries of a benchmark of stream processors, on an auction house's events.
+//!
+//! Tucker, Tufte, Papadimos and Maier, "NEXMark: a benchmark for queries over data streams"
+//! (2002), in the form that it has today (github.com/nexmark/nexmark). Each query is a complete
+//! example of the DSL in a file of its own; all read the topic [`TOPIC`].
+//!
+//! | query | what it asks | what it shows |
+//! |---|---|---|
+//! | [`q0`] | the bids | reading and writing |
+//! | [`q1`] | the bids in euros | `map_values` |
+//! | [`q2`] | bids for some auctions | `filter` |
+//! | [`q9`] | the winning bid of each auction | an aggregator of one's own |
+//! | [`q12`] | bids in ten seconds of processing time | time of arrival |
+//!
+//! The tests compare each with a plain computation over the same events, whatever the number of
+//! partitions.
+
+mod event;
+mod generate;
+pub mod q0;
+pub mod q1;
+pub mod q12;
+pub mod q2;
+pub mod q9;
+mod winning;
+
+pub use event::{Auction, Bid, Event, Person, TOPIC};
+pub use generate::Generator;
+pub use winning::{Known, Winner};
+
+#[cfg(test)]
+mod tests;
