@@ -1,21 +1,34 @@
 //! Values put together by one closure.
 
-use super::{Aggregator, At, Merge};
+use std::sync::Arc;
+
+use super::{Aggregator, At, Merge, Retract};
 use crate::codec::{Serde, Value, json};
 
-/// Puts values together two at a time, the earlier arrival first. Merges with the same closure.
-pub struct Reduce<F> {
+type Subtractor<V> = Arc<dyn Fn(V, &V) -> V + Send + Sync>;
+
+/// Puts values together two at a time, the earlier arrival first; the first one is what there is
+/// at first. Merges with the same closure, and retracts with another one.
+pub struct Reduce<V, F> {
     add: F,
+    subtract: Option<Subtractor<V>>,
 }
 
-impl<F> Reduce<F> {
+impl<V, F: Fn(V, &V) -> V> Reduce<V, F> {
     /// `add` gets what there is, and one more.
     pub fn new(add: F) -> Self {
-        Self { add }
+        Self { add, subtract: None }
+    }
+
+    /// `subtract` gets what there is, and what of it goes.
+    #[must_use]
+    pub fn with_retract(mut self, subtract: impl Fn(V, &V) -> V + Send + Sync + 'static) -> Self {
+        self.subtract = Some(Arc::new(subtract));
+        self
     }
 }
 
-impl<K, V, F> Aggregator<K, V> for Reduce<F>
+impl<K, V, F> Aggregator<K, V> for Reduce<V, F>
 where
     V: Value,
     F: Fn(V, &V) -> V + Send + Sync + 'static,
@@ -44,5 +57,13 @@ where
             (Some(a), Some(b)) => Some((reduce.add)(a, &b)),
             (a, b) => a.or(b),
         })
+    }
+
+    fn retract(&self) -> Option<Retract<Self, K, V, Option<V>>> {
+        let retract: Retract<Self, K, V, Option<V>> = |reduce, _, state, value| {
+            let subtract = reduce.subtract.as_ref().expect("handed out only if there is one");
+            state.map(|state| subtract(state, value))
+        };
+        self.subtract.as_ref().map(|_| retract)
     }
 }

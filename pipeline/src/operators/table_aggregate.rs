@@ -6,68 +6,59 @@
 use std::sync::Arc;
 
 use super::kind;
-use super::stream_time::{put_timestamp, split_timestamp};
+use super::stored::Stored;
 use super::table_group::GroupedTable;
-use crate::codec::{Serde, Value, int64, json};
+use crate::aggregates::{Aggregator, Count, Fold, Reduce, Retract};
+use crate::codec::{Serde, Value, json};
 use crate::dsl::Table;
 use crate::key::Key;
 use crate::operator::{Fault, Next, Operator};
 use crate::record::{Change, Record};
 use crate::task::Context;
-use crate::topology::StoreRef;
+use crate::topology::TopologyError;
 
-struct TableAggregate<K, A, F> {
-    node: String,
-    store: StoreRef,
-    update: Arc<F>,
-    codec: Serde<A>,
+struct TableAggregate<K, V, G: Aggregator<K, V>> {
+    aggregator: Arc<G>,
+    retract: Retract<G, K, V, G::State>,
+    stored: Stored<G::State>,
     key: Vec<u8>,
-    value: Vec<u8>,
-    next: Next<K, Change<A>>,
+    next: Next<K, Change<G::Output>>,
 }
 
-impl<K, V, A, F> Operator<K, Change<V>> for TableAggregate<K, A, F>
-where
-    K: Key,
-    A: Clone,
-    F: Fn(&K, &Change<V>, Option<A>) -> Option<A>,
-{
+impl<K: Key, V, G: Aggregator<K, V>> Operator<K, Change<V>> for TableAggregate<K, V, G> {
     fn process(
         &mut self,
         record: Record<K, Change<V>>,
         ctx: &mut Context<'_>,
     ) -> Result<(), Fault> {
-        let Record { key, value, timestamp } = record;
+        let Record { key, value: change, timestamp } = record;
         self.key.clear();
         self.key.push(kind::ENTRY);
         if !key.encode(&mut self.key) {
-            ctx.count_dropped(&self.node, "null key");
+            ctx.count_dropped(self.stored.node(), "null key");
             return Ok(());
         }
-        let (seen, old) = self.stored(ctx)?;
-        let Some(new) = (self.update)(&key, &value, old.clone()) else { return Ok(()) };
-        let timestamp = timestamp.max(seen);
-        self.value.clear();
-        put_timestamp(&mut self.value, timestamp);
-        let encoded = self.codec.encode(&new, &mut self.value);
-        encoded.map_err(|error| ctx.bad_state(&self.node, &error))?;
-        ctx.put(self.store, &self.key, &self.value);
-        let value = Change { new: Some(new), old };
+        let aggregator = &*self.aggregator;
+        let (seen, state) = self.stored.get(&self.key, ctx)?.unzip();
+        let old = state.as_ref().map(|state| aggregator.output(state));
+        let left = match (state, &change.old) {
+            (Some(state), Some(old)) => Some((self.retract)(aggregator, &key, state, old)),
+            (state, _) => state,
+        };
+        let add = |new: &V, left: Option<G::State>| {
+            let left = left.unwrap_or_else(|| aggregator.init());
+            aggregator.add(left, &key, new, ctx.at(timestamp))
+        };
+        let state = match &change.new {
+            Some(new) => Some(add(new, left)),
+            None => left,
+        };
+        // What was never added is taken away: there is nothing to tell.
+        let Some(state) = state else { return Ok(()) };
+        let timestamp = seen.map_or(timestamp, |seen| timestamp.max(seen));
+        self.stored.put(&self.key, timestamp, &state, ctx)?;
+        let value = Change { new: Some(self.aggregator.output(&state)), old };
         self.next.forward(Record { key, value, timestamp }, ctx)
-    }
-}
-
-impl<K, A, F> TableAggregate<K, A, F> {
-    /// Timestamp and value under the current key.
-    fn stored(&self, ctx: &Context<'_>) -> Result<(i64, Option<A>), Fault> {
-        let codec = &self.codec;
-        let read = ctx.read(self.store, &self.key, |stored| {
-            let Some((timestamp, bytes)) = stored.and_then(split_timestamp) else {
-                return Ok((i64::MIN, None));
-            };
-            codec.decode(Some(bytes)).map(|value| (timestamp, Some(value)))
-        })?;
-        read.map_err(|error| ctx.bad_state(&self.node, &error))
     }
 }
 
@@ -91,8 +82,7 @@ impl<K: Key, V: Clone + 'static> GroupedTable<K, V> {
     /// # Ok::<(), pipeline::TopologyError>(())
     /// ```
     pub fn count(self, store: &str) -> Table<K, i64> {
-        let update = updates(|| 0, |_, _, count| count + 1, |_, _, count| count - 1);
-        self.update_with(store, int64(), update)
+        self.aggregate_by(store, Count)
     }
 
     /// Puts the rows of each group together, in the store `store`: `add` adds a row to what there
@@ -125,18 +115,7 @@ impl<K: Key, V: Clone + 'static> GroupedTable<K, V> {
     where
         V: Value,
     {
-        let update = move |_: &K, change: &Change<V>, before: Option<V>| {
-            let left = match (&change.old, before) {
-                (Some(old), Some(before)) => Some(subtract(before, old)),
-                (_, before) => before,
-            };
-            match (&change.new, left) {
-                (Some(new), Some(left)) => Some(add(left, new)),
-                (Some(new), None) => Some(new.clone()),
-                (None, left) => left,
-            }
-        };
-        self.update_with(store, json(), update)
+        self.aggregate_by(store, Reduce::new(add).with_retract(subtract))
     }
 
     /// Aggregates the rows of each group, in the store `store`, as JSON: `add` adds a row,
@@ -161,7 +140,7 @@ impl<K: Key, V: Clone + 'static> GroupedTable<K, V> {
         add: impl Fn(&K, &V, A) -> A + Send + Sync + 'static,
         subtract: impl Fn(&K, &V, A) -> A + Send + Sync + 'static,
     ) -> Table<K, A> {
-        self.update_with(store, json(), updates(initial, add, subtract))
+        self.aggregate_with((store, json()), initial, add, subtract)
     }
 
     /// As [`Self::aggregate`], stored by the codec of `stored`, the store's name and codec.
@@ -186,48 +165,56 @@ impl<K: Key, V: Clone + 'static> GroupedTable<K, V> {
         add: impl Fn(&K, &V, A) -> A + Send + Sync + 'static,
         subtract: impl Fn(&K, &V, A) -> A + Send + Sync + 'static,
     ) -> Table<K, A> {
-        self.update_with(stored.0, stored.1, updates(initial, add, subtract))
+        let (store, codec) = stored;
+        let subtract = move |key: &K, value: &V, state: A| subtract(key, value, state);
+        self.aggregate_by(store, Fold::new(codec, initial, add).with_retract(subtract))
     }
 
-    fn update_with<A: Clone + 'static>(
+    /// Aggregates the rows of each group as `aggregator` does, in the store `store`. It must be
+    /// able to retract: a row that changes or goes is taken out.
+    ///
+    /// ```
+    /// use pipeline::aggregates::Average;
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// builder
+    ///     .table::<String, (String, i64)>("orders", "orders")
+    ///     .group_by("by-customer", |_, (customer, cents)| (customer.clone(), *cents))
+    ///     .aggregate_by("averages", Average::of(|cents: &i64| *cents))
+    ///     .to("averages");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe("orders", "o1", &("ann", 50), 1);
+    /// driver.pipe("orders", "o2", &("ann", 20), 2);
+    /// driver.pipe("orders", "o1", &("ann", 70), 3);
+    /// let averages = driver.read::<String, Option<f64>>("averages");
+    /// assert_eq!(averages.last().unwrap().value, Some(Some(45.0)));
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
+    pub fn aggregate_by<G: Aggregator<K, V>>(
         self,
         store: &str,
-        codec: Serde<A>,
-        update: impl Fn(&K, &Change<V>, Option<A>) -> Option<A> + Send + Sync + 'static,
-    ) -> Table<K, A> {
+        aggregator: G,
+    ) -> Table<K, G::Output> {
         let Self { changes } = self;
-        let store = changes.graph.borrow_mut().add_store(store);
-        let update = Arc::new(update);
         let node = changes.next_name("KTABLE-AGGREGATE");
-        let read_codec = Arc::clone(&codec);
-        let make = move |next| TableAggregate {
-            node: node.clone(),
-            store,
-            update: Arc::clone(&update),
-            codec: Arc::clone(&codec),
-            key: Vec::new(),
-            value: Vec::new(),
-            next,
-        };
-        let changes = changes.then_with("KTABLE-AGGREGATE", vec![store], make);
-        Table::stored(changes, store, read_codec, |key: &K, out: &mut Vec<u8>| key.encode(out))
-    }
-}
-
-/// What an update does to an aggregate, `None` if there is none and nothing is added.
-fn updates<K, V, A>(
-    initial: impl Fn() -> A + Send + Sync + 'static,
-    add: impl Fn(&K, &V, A) -> A + Send + Sync + 'static,
-    subtract: impl Fn(&K, &V, A) -> A + Send + Sync + 'static,
-) -> impl Fn(&K, &Change<V>, Option<A>) -> Option<A> + Send + Sync + 'static {
-    move |key, change, before| {
-        let left = match (&change.old, before) {
-            (Some(old), Some(before)) => Some(subtract(key, old, before)),
-            (_, before) => before,
-        };
-        match &change.new {
-            Some(new) => Some(add(key, new, left.unwrap_or_else(&initial))),
-            None => left,
+        let retract = aggregator.retract();
+        if retract.is_none() {
+            let error = TopologyError::NeedsRetract { node: node.clone() };
+            changes.graph.borrow_mut().errors.push(error);
         }
+        let store = changes.graph.borrow_mut().add_store(store);
+        let (codec, aggregator) = (aggregator.codec(), Arc::new(aggregator));
+        let (shown, read_codec) = (Arc::clone(&aggregator), Arc::clone(&codec));
+        let changes =
+            changes.then_with("KTABLE-AGGREGATE", vec![store], move |next| TableAggregate {
+                aggregator: Arc::clone(&aggregator),
+                retract: retract.expect("a topology whose aggregate has none is not built"),
+                stored: Stored::new(node.clone(), store, Arc::clone(&codec)),
+                key: Vec::new(),
+                next,
+            });
+        let key_of = |key: &K, out: &mut Vec<u8>| key.encode(out);
+        Table::stored_as(changes, (store, read_codec), key_of, move |state| shown.output(state))
     }
 }

@@ -135,15 +135,12 @@ impl<K, V, G: Key, T> LocalTop<K, V, G, T> {
             return Ok(());
         }
         let after = self.best(bytes, ctx)?;
-        let left = before.iter().filter(|place| !after.contains(place));
-        let came = after.iter().filter(|place| !before.contains(place));
-        let left = left.map(|place| Change { new: None, old: Some(place.clone()) });
-        let came = came.map(|place| Change { new: Some(place.clone()), old: None });
-        for value in left.chain(came) {
-            let record = Record { key: group.clone(), value, timestamp };
-            self.next.forward(record, ctx)?;
-        }
-        Ok(())
+        // One row changes, so at most one leaves and one comes: in one record, so that nobody sees
+        // a board between the two.
+        let left = before.iter().find(|place| !after.contains(place)).cloned();
+        let came = after.into_iter().find(|place| !before.contains(place));
+        let value = Change { new: came, old: left };
+        self.next.forward(Record { key: group.clone(), value, timestamp }, ctx)
     }
 
     fn best(&self, group: &[u8], ctx: &Context<'_>) -> Result<Vec<Place>, Fault> {
@@ -200,27 +197,42 @@ fn show<T: Key>(place: &Place) -> Option<Ranked<i64, T>> {
     Some(Ranked { rank: !place.turned, item })
 }
 
-/// A change of a row's place as bytes: 1 if it came and 0 if it left, rank, item.
+/// What left and what came as bytes, each with 0 in front if there is none, or 1, rank, and item
+/// with its length.
 fn place_codec() -> Serde<Change<Place>> {
     let write = |change: &Change<Place>, out: &mut Vec<u8>| {
-        out.push(u8::from(change.new.is_some()));
-        let place = change.new.as_ref().or(change.old.as_ref());
-        let place = place.expect("a change that changes nothing is not handed on");
-        put_signed(out, place.turned);
-        out.extend_from_slice(&place.item);
+        for place in [&change.old, &change.new] {
+            out.push(u8::from(place.is_some()));
+            if let Some(place) = place {
+                put_place(place, out);
+            }
+        }
     };
-    custom(write, |bytes| {
-        let read = || {
-            let (came, mut rest) = bytes.split_first()?;
-            let turned = take_signed(&mut rest)?;
-            let place = Some(Place { turned, item: rest.to_vec() });
-            Some(match came {
-                0 => Change { new: None, old: place },
-                _ => Change { new: place, old: None },
-            })
+    custom(write, |mut bytes| {
+        let mut read = || {
+            let mut places = [None, None];
+            for place in &mut places {
+                let (there, rest) = bytes.split_first()?;
+                bytes = rest;
+                if *there == 1 {
+                    *place = Some(take_place(&mut bytes)?);
+                }
+            }
+            let [old, new] = places;
+            bytes.is_empty().then_some(Change { new, old })
         };
-        read().ok_or_else(|| CodecError::new("not a row's place"))
+        read().ok_or_else(|| CodecError::new("not a change among the best rows"))
     })
+}
+
+fn put_place(place: &Place, out: &mut Vec<u8>) {
+    put_signed(out, place.turned);
+    put_varint(out, place.item.len() as u64);
+    out.extend_from_slice(&place.item);
+}
+
+fn take_place(bytes: &mut &[u8]) -> Option<Place> {
+    Some(Place { turned: take_signed(bytes)?, item: take_slice(bytes)?.to_vec() })
 }
 
 /// Places as bytes: their number, and for each rank and item with its length.
@@ -228,18 +240,14 @@ fn places_codec() -> Serde<BTreeSet<Place>> {
     let write = |places: &BTreeSet<Place>, out: &mut Vec<u8>| {
         put_varint(out, places.len() as u64);
         for place in places {
-            put_signed(out, place.turned);
-            put_varint(out, place.item.len() as u64);
-            out.extend_from_slice(&place.item);
+            put_place(place, out);
         }
     };
     custom(write, |mut bytes| {
         let mut read = || {
             let mut places = BTreeSet::new();
             for _ in 0..take_varint(&mut bytes)? {
-                let turned = take_signed(&mut bytes)?;
-                let item = take_slice(&mut bytes)?.to_vec();
-                places.insert(Place { turned, item });
+                places.insert(take_place(&mut bytes)?);
             }
             bytes.is_empty().then_some(places)
         };

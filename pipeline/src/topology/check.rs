@@ -84,6 +84,15 @@ pub enum TopologyError {
         /// The table's history, in milliseconds.
         history_ms: i64,
     },
+    /// An aggregate that cannot take a value out, over rows of a table, which change.
+    #[error(
+        "{node} aggregates rows of a table, which change, but its aggregate cannot take a row out: \
+         give it a retraction (`Fold::with_retract`, `Aggregator::retract`), or another aggregate"
+    )]
+    NeedsRetract {
+        /// The node.
+        node: String,
+    },
     /// A view whose fields cannot be.
     #[error("view `{view}`: {reason}")]
     View {

@@ -9,6 +9,9 @@
 //! | [`q0`] | the bids | reading and writing |
 //! | [`q1`] | the bids in euros | `map_values` |
 //! | [`q2`] | bids for some auctions | `filter` |
+//! | [`q3`] | local sellers of a category | a foreign-key join of tables |
+//! | [`q4`] | average winning price by category | a table grouped again, with retractions |
+//! | [`q8`] | new people who sell | a windowed join of streams |
 //! | [`q9`] | the winning bid of each auction | an aggregator of one's own |
 //! | [`q12`] | bids in ten seconds of processing time | time of arrival |
 //!
@@ -21,6 +24,9 @@ pub mod q0;
 pub mod q1;
 pub mod q12;
 pub mod q2;
+pub mod q3;
+pub mod q4;
+pub mod q8;
 pub mod q9;
 mod winning;
 

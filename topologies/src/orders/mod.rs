@@ -5,7 +5,8 @@
 //! counts, one that comes after it does not, whatever the clocks of their senders say.
 //!
 //! ```text
-//! orders -> each once -> per order -> accepted -> with the customer -> view `order-totals`
+//! orders -> each once -> per order -> per customer and day -> best -> view `customer-leaderboard`
+//!                                  '-> accepted -> with the customer -> view `order-totals`
 //!                                  '-> rejected --> topic and view `order-rejections`
 //!                                               '-> items: alert `order-rejection`
 //! ```
@@ -14,6 +15,7 @@
 //! up when an event is handled: a later change of the customer shows with the order's next event.
 
 mod event;
+mod leaders;
 mod order;
 mod views;
 
@@ -41,6 +43,8 @@ pub struct Settings {
     /// How long an event's id is remembered, in milliseconds of event time: a second event with it
     /// is a repeat of the first.
     pub dedup_within_ms: u64,
+    /// How many customers the leaderboard of a day has; 0 keeps no leaderboard.
+    pub leaders_max: usize,
 }
 
 impl Default for Settings {
@@ -50,6 +54,7 @@ impl Default for Settings {
             customers_topic: "customers".to_owned(),
             rejections_topic: "order-rejections".to_owned(),
             dedup_within_ms: 600_000,
+            leaders_max: 10,
         }
     }
 }
@@ -64,13 +69,12 @@ pub fn build(settings: &Settings) -> Result<Topology, TopologyError> {
     let builder = TopologyBuilder::new("orders");
     let customers = builder.global_table(&settings.customers_topic, "customers");
     let in_event_time = Consumed::default().with_timestamp(|event: &OrderEvent, _| event.ts);
-    let mut outcomes = builder
+    let orders = builder
         .stream_with::<String, OrderEvent>(&settings.orders_topic, in_event_time)
         .dedup("seen-events", dedup_within, |_, event, _| Some(event.event_id.clone()))
         .group_by_key()
-        .aggregate("orders", Outcome::default, |id, event, before| before.order.take(id, event))
-        .to_stream()
-        .split();
+        .aggregate("orders", Outcome::default, |id, event, before| before.order.take(id, event));
+    let mut outcomes = orders.to_stream().split();
     let accepted = outcomes.branch(|_, outcome| outcome.rejection.is_none());
     let rejected = outcomes.done().flat_map_values(|_, outcome| outcome.rejection);
 
@@ -93,6 +97,9 @@ pub fn build(settings: &Settings) -> Result<Topology, TopologyError> {
         .alert(AlertRule::new("order-rejection", Severity::Info), |_, rejection| {
             (views::notice(rejection), views::rejection(rejection))
         });
+    if settings.leaders_max > 0 {
+        leaders::keep(&orders, settings.leaders_max);
+    }
     builder.build()
 }
 

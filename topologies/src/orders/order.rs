@@ -36,6 +36,9 @@ pub struct Order {
     pub cancel_reason: String,
     /// The latest time of its events, milliseconds since 1970-01-01 UTC.
     pub updated: i64,
+    /// When it was placed, if it was, milliseconds since 1970-01-01 UTC.
+    #[serde(default)]
+    pub placed_at: Option<i64>,
 }
 
 /// An order after an event, and whether it has accepted that event.
@@ -119,6 +122,7 @@ impl Order {
         match &event.kind {
             EventKind::Placed { customer_id } => {
                 self.customer_id = Some(customer_id.clone());
+                self.placed_at.get_or_insert(event.ts);
                 if self.status == Status::Unknown {
                     self.status = Status::Placed;
                 }

@@ -252,3 +252,38 @@ fn an_event_with_a_rejection_does_not_hide_the_one_before() {
     assert_eq!(keys(outputs[0]), ["ord-1/e2", "ord-1/e3", "ord-1/e4"]);
     assert_eq!(keys(outputs[1]), ["order-rejection:ord-1/e2", "order-rejection:ord-1/e4"]);
 }
+
+#[test]
+fn the_leaderboard_follows_orders_up_and_down() {
+    let whole = orders(
+        "
+        0 ord-1 e1 placed cust-1
+        1 ord-1 e2 item_added lamp-01 2 1000
+        2 ord-2 e3 placed cust-2
+        3 ord-2 e4 item_added rug-07 1 2000
+        4 ord-3 e5 item_added rug-07 1 500
+        5 ord-3 e6 placed cust-2
+        90000 ord-4 e7 placed cust-3
+        90001 ord-4 e8 item_added lamp-01 1 100
+        90002 ord-2 e9 cancelled
+        90003 ord-1 e10 shipped
+        90004 ord-4 e11 cancelled
+        ",
+    );
+    let expected = expect![[r#"
+        orders-g1-customer-leaderboard-view:
+          2023-11-14 {"customers":["cust-1"],"day":"2023-11-14","leader":"cust-1","leader_cents":2000,"places":[{"cents":2000,"customer_id":"cust-1"}]}
+          2023-11-14 {"customers":["cust-1","cust-2"],"day":"2023-11-14","leader":"cust-1","leader_cents":2000,"places":[{"cents":2000,"customer_id":"cust-1"},{"cents":2000,"customer_id":"cust-2"}]}
+          2023-11-14 {"customers":["cust-2","cust-1"],"day":"2023-11-14","leader":"cust-2","leader_cents":2500,"places":[{"cents":2500,"customer_id":"cust-2"},{"cents":2000,"customer_id":"cust-1"}]}
+          2023-11-15 {"customers":["cust-3"],"day":"2023-11-15","leader":"cust-3","leader_cents":100,"places":[{"cents":100,"customer_id":"cust-3"}]}
+          2023-11-14 {"customers":["cust-1","cust-2"],"day":"2023-11-14","leader":"cust-1","leader_cents":2000,"places":[{"cents":2000,"customer_id":"cust-1"},{"cents":500,"customer_id":"cust-2"}]}
+          2023-11-15 -
+    "#]];
+    expected.assert_eq(&run(&topology, &whole, &["orders-g1-customer-leaderboard-view"]));
+}
+
+#[test]
+fn without_places_there_is_no_leaderboard() {
+    let topology = build(&Settings { leaders_max: 0, ..Settings::default() }).unwrap();
+    assert_eq!(topology.view_names(), ["order-totals", "order-rejections"]);
+}

@@ -1,11 +1,11 @@
 //! The queries as plain computations over all events: no windows, no state, no order of arrival.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pipeline::{Key, Window, Windowed};
 use serde_json::{Value, json};
 
-use super::super::{Auction, Bid, Event};
+use super::super::{Auction, Bid, Event, Person};
 
 type Rows = BTreeMap<String, Value>;
 
@@ -23,10 +23,28 @@ fn auctions(events: &[Event]) -> impl Iterator<Item = &Auction> {
     })
 }
 
+fn persons(events: &[Event]) -> impl Iterator<Item = &Person> {
+    events.iter().filter_map(|event| match event {
+        Event::Person(person) => Some(person),
+        Event::Auction(_) | Event::Bid(_) => None,
+    })
+}
+
 fn text<K: Key>(key: &K, start: i64, end: i64) -> String {
     let mut text = String::new();
     Windowed { key: key.clone(), window: Window { start, end } }.write_text(&mut text);
     text
+}
+
+pub(super) fn q3(events: &[Event]) -> Rows {
+    let wanted = auctions(events).filter(|auction| auction.category == 10);
+    let found = wanted.filter_map(|auction| {
+        let seller = persons(events).find(|person| person.id == auction.seller)?;
+        let Person { name, city, state, .. } = seller;
+        let local = ["OR", "ID", "CA"].contains(&state.as_str());
+        local.then(|| (auction.id.to_string(), json!({"name": name, "city": city, "state": state})))
+    });
+    found.collect()
 }
 
 fn winners(events: &[Event]) -> Vec<(Auction, Bid)> {
@@ -37,6 +55,28 @@ fn winners(events: &[Event]) -> Vec<(Auction, Bid)> {
         Some((auction.clone(), best))
     };
     auctions(events).filter_map(winner).collect()
+}
+
+pub(super) fn q4(events: &[Event]) -> Rows {
+    let mut prices: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    for (auction, bid) in winners(events) {
+        prices.entry(auction.category).or_default().push(bid.price);
+    }
+    let average = |prices: &[i64]| prices.iter().sum::<i64>() as f64 / prices.len() as f64;
+    prices.iter().map(|(category, p)| (category.to_string(), json!(average(p)))).collect()
+}
+
+pub(super) fn q8(events: &[Event]) -> Rows {
+    let window = |at: i64| at.div_euclid(10_000) * 10_000;
+    let sold: BTreeSet<(i64, i64)> =
+        auctions(events).map(|auction| (auction.seller, window(auction.date_time))).collect();
+    let new =
+        persons(events).filter(|person| sold.contains(&(person.id, window(person.date_time))));
+    new.map(|person| {
+        let row = json!({"name": person.name, "window_start": window(person.date_time)});
+        (person.id.to_string(), row)
+    })
+    .collect()
 }
 
 pub(super) fn q9(events: &[Event]) -> Rows {
