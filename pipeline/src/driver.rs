@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use four_ways::{Script, check_four_ways, check_last_values_four_ways};
+use serde::Serialize;
 use stores::state::StateDb;
 
 use crate::clock::{Clock, ManualClock};
@@ -132,7 +133,7 @@ impl TopologyDriver {
     ///
     /// # Panics
     /// When the topology fails.
-    pub fn pipe<V: Value>(&mut self, topic: &str, key: &str, value: &V, timestamp: i64) {
+    pub fn pipe<V: Serialize>(&mut self, topic: &str, key: &str, value: &V, timestamp: i64) {
         let value = serde_json::to_vec(value).unwrap_or_else(|error| panic!("no JSON: {error}"));
         self.pipe_bytes(topic, Some(key.as_bytes()), Some(&value), timestamp);
     }

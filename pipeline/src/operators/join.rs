@@ -40,6 +40,24 @@ where
 
 impl<K: Key, V: Clone + 'static> Stream<K, V> {
     /// Joins each record with the table's value of its key; records without one are left out.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let prices = builder.table::<String, i64>("prices", "prices");
+    /// builder
+    ///     .stream::<String, i64>("sales")
+    ///     .join(&prices, |_, pieces, cents| pieces * cents)
+    ///     .to("takings");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe("sales", "lamp", &1_i64, 1);
+    /// driver.pipe("prices", "lamp", &1_249_i64, 2);
+    /// driver.pipe("sales", "lamp", &2_i64, 3);
+    /// let takings = driver.read::<String, i64>("takings");
+    /// assert_eq!(takings.iter().map(|record| record.value).collect::<Vec<_>>(), [Some(2_498)]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn join<T: Clone + 'static, V2: Clone + 'static>(
         &self,
         table: &Table<K, T>,
@@ -51,6 +69,22 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
     }
 
     /// Joins each record with the table's value of its key, or with none.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let prices = builder.table::<String, i64>("prices", "prices");
+    /// builder
+    ///     .stream::<String, i64>("sales")
+    ///     .left_join(&prices, |_, pieces, cents| cents.map(|cents| pieces * cents))
+    ///     .to("takings");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe("sales", "lamp", &1_i64, 1);
+    /// let takings = driver.read::<String, Option<i64>>("takings");
+    /// assert_eq!(takings[0].value, Some(None));
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn left_join<T: Clone + 'static, V2: Clone + 'static>(
         &self,
         table: &Table<K, T>,
@@ -85,6 +119,23 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
 
     /// Joins each record with the global table's value of the key that `select` gives; records
     /// without one are left out.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let names = builder.global_table::<String, String>("customers", "customers");
+    /// builder
+    ///     .stream::<String, String>("orders")
+    ///     .join_global(&names, |_, customer| customer.clone(), |_, _, name| name.clone())
+    ///     .to("named");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe("customers", "c7", &"Ada".to_owned(), 1);
+    /// driver.pipe("orders", "o1", &"c7".to_owned(), 2);
+    /// let named = driver.read::<String, String>("named");
+    /// assert_eq!(named[0].value.as_deref(), Some("Ada"));
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn join_global<GK: Key, T: Clone + 'static, V2: Clone + 'static>(
         &self,
         table: &GlobalTable<GK, T>,
@@ -98,6 +149,21 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
 
     /// Joins each record with the global table's value of the key that `select` gives, or with
     /// none.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let names = builder.global_table::<String, String>("customers", "customers");
+    /// builder
+    ///     .stream::<String, String>("orders")
+    ///     .left_join_global(&names, |_, customer| customer.clone(), |_, _, name| name.is_some())
+    ///     .to("known");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe("orders", "o1", &"c7".to_owned(), 2);
+    /// assert_eq!(driver.read::<String, bool>("known")[0].value, Some(false));
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn left_join_global<GK: Key, T: Clone + 'static, V2: Clone + 'static>(
         &self,
         table: &GlobalTable<GK, T>,

@@ -42,6 +42,21 @@ impl<K: Key, V: Clone> Operator<K, Option<V>> for Materialize<K, V> {
 
 impl<K: Key, V: Value> Stream<K, V> {
     /// Reads the stream as a table kept in `store`: each record replaces its key's value.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("sensors");
+    /// builder
+    ///     .stream::<String, i64>("readings")
+    ///     .to_table("latest")
+    ///     .map_values(|_, reading| reading * 2)
+    ///     .to("doubled");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe("readings", "s1", &21_i64, 1);
+    /// assert_eq!(driver.read::<String, i64>("doubled")[0].value, Some(42));
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn to_table(&self, store: &str) -> Table<K, V> {
         self.map_values(|_, value| Some(value)).materialize(store)
     }
@@ -49,6 +64,23 @@ impl<K: Key, V: Value> Stream<K, V> {
 
 impl<K: Key, V: Value> Stream<K, Option<V>> {
     /// Reads the stream as a table kept in `store`; `None` deletes.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("sensors");
+    /// builder
+    ///     .stream::<String, i64>("readings")
+    ///     .map_values(|_, reading| (reading >= 0).then_some(reading))
+    ///     .materialize("latest")
+    ///     .to("latest");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe("readings", "s1", &21_i64, 1);
+    /// driver.pipe("readings", "s1", &-1_i64, 2);
+    /// let latest = driver.read::<String, i64>("latest");
+    /// assert_eq!(latest.iter().map(|record| record.value).collect::<Vec<_>>(), [Some(21), None]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn materialize(&self, store: &str) -> Table<K, V> {
         self.needs_partitioning();
         let codec: Serde<V> = json();

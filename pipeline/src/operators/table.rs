@@ -70,7 +70,23 @@ impl<K: Clone + 'static, V: Clone + 'static> Table<K, V> {
         Self { changes, lookup: Arc::new(lookup), stores: vec![store] }
     }
 
-    /// Keeps the keys whose value `keep` says true of; a key that stops to be kept is deleted.
+    /// Keeps the keys whose value `keep` says true of; a key that stops to be kept is deleted. A key
+    /// that was not kept before has nothing to delete.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let stock = builder.table::<String, i64>("stock", "stock");
+    /// stock.filter(|_, pieces| *pieces < 5).to("scarce");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// for pieces in [9, 3, 7, 8] {
+    ///     driver.pipe("stock", "lamp", &pieces, pieces);
+    /// }
+    /// let scarce = driver.read::<String, i64>("scarce");
+    /// assert_eq!(scarce.iter().map(|record| record.value).collect::<Vec<_>>(), [Some(3), None]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     #[must_use]
     pub fn filter(&self, keep: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> Self {
         let keep = Arc::new(keep);
@@ -90,6 +106,21 @@ impl<K: Clone + 'static, V: Clone + 'static> Table<K, V> {
     }
 
     /// Replaces each value.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let stock = builder.table::<String, i64>("stock", "stock");
+    /// stock.map_values(|_, pieces| format!("{pieces} left")).to("texts");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe("stock", "lamp", &3_i64, 1);
+    /// driver.pipe_bytes("stock", Some(b"lamp"), None, 2);
+    /// let texts = driver.read::<String, String>("texts");
+    /// assert_eq!(texts[0].value.as_deref(), Some("3 left"));
+    /// assert_eq!(texts[1].value, None);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn map_values<V2: Clone + 'static>(
         &self,
         map: impl Fn(&K, &V) -> V2 + Send + Sync + 'static,
@@ -116,12 +147,42 @@ impl<K: Clone + 'static, V: Clone + 'static> Table<K, V> {
 
     /// The new values as a stream. Deletions are left out: see
     /// [`Self::to_stream_with_tombstones`].
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let stock = builder.table::<String, i64>("stock", "stock");
+    /// stock.to_stream().to("updates");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe("stock", "lamp", &3_i64, 1);
+    /// driver.pipe_bytes("stock", Some(b"lamp"), None, 2);
+    /// assert_eq!(driver.read::<String, i64>("updates").len(), 1);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn to_stream(&self) -> Stream<K, V> {
         let map = Arc::new(|_: &K, change: Change<V>| change.new);
         self.changes.then("KTABLE-TOSTREAM", move |next| MapChange { map: Arc::clone(&map), next })
     }
 
     /// The new values as a stream; a deletion is `None`.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let stock = builder.table::<String, i64>("stock", "stock");
+    /// stock
+    ///     .to_stream_with_tombstones()
+    ///     .map_values(|_, pieces: Option<i64>| pieces.unwrap_or(0))
+    ///     .to("updates");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe("stock", "lamp", &3_i64, 1);
+    /// driver.pipe_bytes("stock", Some(b"lamp"), None, 2);
+    /// let updates = driver.read::<String, i64>("updates");
+    /// assert_eq!(updates.iter().map(|record| record.value).collect::<Vec<_>>(), [Some(3), Some(0)]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn to_stream_with_tombstones(&self) -> Stream<K, Option<V>> {
         let map = Arc::new(|_: &K, change: Change<V>| Some(change.new));
         self.changes.then("KTABLE-TOSTREAM", move |next| MapChange { map: Arc::clone(&map), next })
