@@ -279,7 +279,7 @@ impl<K: Key, V: Clone + 'static> Table<K, V> {
     ///     driver.pipe("points", player, &points, 0);
     /// }
     /// let leaders = driver.read::<String, Vec<String>>("leaders");
-    /// assert_eq!(leaders[2].value.as_deref().unwrap(), ["bob", "eve"]);
+    /// assert_eq!(leaders[3].value.as_deref().unwrap(), ["bob", "eve"]);
     /// assert_eq!(leaders.last().unwrap().value.as_deref().unwrap(), ["eve", "ada"]);
     /// # Ok::<(), pipeline::TopologyError>(())
     /// ```
