@@ -11,8 +11,9 @@
 //! number is stale, for a newer one is on its way, and is dropped. So the last result of each row
 //! is that of the last rows on both sides, whatever came first.
 //!
-//! **Format.** `<name>-numbers`: the row's key to its number. `<name>-subscriptions`: length of the
-//! foreign key, foreign key, row's key to the number. Numbers are 8 bytes, big-endian.
+//! **Format.** `<name>-numbers`: the row's key to its number, and 1 if the last answer had a
+//! right row. `<name>-subscriptions`: length of the foreign key, foreign key, row's key to the
+//! number. Numbers are 8 bytes, big-endian.
 
 mod messages;
 
@@ -80,17 +81,18 @@ where
             };
             return self.tell(old, Subscription { row, wish }, timestamp, ctx);
         };
-        let number = self.renumber(&number_key, ctx)?;
         let moved = old.filter(|old| bytes_of(old) != bytes_of(&new));
-        // A row that refers to another one than before has a result to take back.
-        let wish = match self.kind {
-            Kind::Inner if moved.is_none() => Wish::AnswerIfPresent(number),
-            Kind::Inner | Kind::Left => Wish::Answer(number),
+        let must = match self.kind {
+            Kind::Left => true,
+            // There may be a result to take back. What took it back before may be stale now.
+            Kind::Inner => moved.is_some() || number_of(self.numbers, &number_key, ctx)?.shown,
         };
+        let number = self.renumber(&number_key, ctx)?;
         if let Some(old) = moved {
             let forget = Subscription { row: row.clone(), wish: Wish::Forget };
             self.tell(old, forget, timestamp, ctx)?;
         }
+        let wish = if must { Wish::Answer(number) } else { Wish::AnswerIfPresent(number) };
         self.tell(new, Subscription { row, wish }, timestamp, ctx)
     }
 }
@@ -115,7 +117,8 @@ impl<FK: Key, F> Subscribe<FK, F> {
             })?,
         };
         self.next_number = Some(number + 1);
-        ctx.put(self.numbers, number_key, &number.to_be_bytes());
+        let shown = number_of(self.numbers, number_key, ctx)?.shown;
+        put_number(self.numbers, number_key, (number, shown), ctx);
         Ok(number)
     }
 }
@@ -272,7 +275,7 @@ where
             Side::Left(Change { new: Some(row), .. }) if refers(&row) => return Ok(()),
             Side::Left(change) => change.new.map(|row| join(&key, &row, None)),
             Side::Right(answer) => {
-                if !self.asked(&key, answer.number, ctx)? {
+                if !self.asked(&key, &answer, ctx)? {
                     return Ok(());
                 }
                 let row = (self.left)(&key, ctx)?.map(|row| row.value);
@@ -291,21 +294,54 @@ where
 }
 
 impl<K: Key, L, W, E, F> Resolve<K, L, W, E, F> {
-    /// Whether the row has not changed since it asked for the answer with this number.
-    fn asked(&self, key: &K, number: u64, ctx: &mut Context<'_>) -> Result<bool, Fault> {
+    /// Whether the row has not changed since it asked for this answer; notes whether it has a
+    /// result now.
+    fn asked<R>(&self, key: &K, answer: &Answer<R>, ctx: &mut Context<'_>) -> Result<bool, Fault> {
         let number_key = number_key(key);
-        let current =
-            ctx.read(self.numbers, &number_key, |stored| stored.and_then(decode_number))?;
-        if current != Some(number) {
+        let Number { current, shown } = number_of(self.numbers, &number_key, ctx)?;
+        if current != Some(answer.number) {
             ctx.count_dropped(&self.node, "stale answer");
+            return Ok(false);
         }
-        Ok(current == Some(number))
+        let shows = answer.right.is_some();
+        if self.kind == Kind::Inner && shown != shows {
+            put_number(self.numbers, &number_key, (answer.number, shows), ctx);
+        }
+        Ok(true)
     }
 
     /// A row that refers to none any more has had its last answer.
     fn forget(&self, key: &K, ctx: &mut Context<'_>) {
         ctx.delete(self.numbers, &number_key(key));
     }
+}
+
+/// The number of a row's last change.
+#[derive(Clone, Copy, Debug, Default)]
+struct Number {
+    current: Option<u64>,
+    /// The last answer that was not stale had a right row: there is a result.
+    shown: bool,
+}
+
+fn number_of(store: StoreRef, number_key: &[u8], ctx: &Context<'_>) -> Result<Number, Fault> {
+    let number = ctx.read(store, number_key, |stored| {
+        let (number, rest) = stored?.split_first_chunk::<8>()?;
+        Some(Number { current: Some(u64::from_be_bytes(*number)), shown: rest == [1] })
+    })?;
+    Ok(number.unwrap_or_default())
+}
+
+fn put_number(
+    store: StoreRef,
+    number_key: &[u8],
+    (number, shown): (u64, bool),
+    ctx: &mut Context<'_>,
+) {
+    let mut stored = [0; 9];
+    stored[..8].copy_from_slice(&number.to_be_bytes());
+    stored[8] = shown.into();
+    ctx.put(store, number_key, &stored);
 }
 
 fn number_key(key: &impl Key) -> Vec<u8> {

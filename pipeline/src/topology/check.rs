@@ -196,3 +196,6 @@ fn unite(group: &mut [usize], a: usize, b: usize) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

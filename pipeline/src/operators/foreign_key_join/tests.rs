@@ -95,7 +95,7 @@ fn agrees(driver: &TopologyDriver, tables: &Tables, left_join: bool) -> Result<(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
     fn each_row_has_the_result_of_the_last_rows(steps in steps(), left_join: bool) {
@@ -194,4 +194,29 @@ fn updates_in_four_ways() {
     for left_join in [false, true] {
         check_last_values_four_ways(&|| topology(left_join), &script, &["out"]);
     }
+}
+
+/// What is said in `steps`, by commits: a left row that refers to a right one, or is deleted.
+fn after(steps: &[&[(&str, &str, Option<&str>)]]) -> BTreeMap<String, Row> {
+    let mut driver = TopologyDriver::with_partitions(topology(false), 3);
+    for commit in steps {
+        for (topic, key, value) in *commit {
+            let key = key
+                .parse::<i64>()
+                .map_or_else(|_| key.as_bytes().to_vec(), |key| key.to_be_bytes().to_vec());
+            driver.append(topic, Some(&key), value.map(str::as_bytes), 1);
+        }
+        driver.commit();
+    }
+    last(&driver, "out")
+}
+
+#[test]
+fn a_row_that_comes_again_before_its_result_is_taken_back_leaves_none() {
+    let begin: &[_] = &[("left", "a", Some("[0,1]")), ("right", "0", Some("5"))];
+    assert_eq!(after(&[begin]).len(), 1);
+    let again: &[_] = &[("left", "a", None), ("left", "a", Some("[1,2]"))];
+    assert_eq!(after(&[begin, again]), BTreeMap::new());
+    let moved: &[_] = &[("left", "a", Some("[1,2]")), ("left", "a", Some("[1,3]"))];
+    assert_eq!(after(&[begin, moved]), BTreeMap::new());
 }
