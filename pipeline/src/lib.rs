@@ -21,14 +21,16 @@ mod task;
 mod topology;
 pub mod worker;
 
+pub use chrono_tz::Tz;
 pub use driver::TopologyDriver;
 pub use dsl::{
-    Consumed, GlobalTable, JoinWindows, Stream, StreamJoined, Table, TimeWindows, TopologyBuilder,
+    CalendarWindows, Consumed, GlobalTable, JoinWindows, SessionWindows, SlidingWindows, Stream,
+    StreamJoined, Table, TimeWindows, TopologyBuilder,
 };
 pub use key::Key;
 pub use operators::{
-    AlertRule, Grouped, GroupedTable, JoinGrace, Severity, Split, VersionedTable, ViewFields,
-    WindowedGroup,
+    AlertRule, BufferConfig, Grouped, GroupedTable, JoinGrace, SessionGroup, Severity,
+    SlidingGroup, Split, Suppressed, VersionedTable, ViewFields, WindowedGroup, Windows,
 };
 pub use record::{Change, Record, RecordInfo, Window, Windowed};
 pub use stores::{clock, fail_point, position};

@@ -20,12 +20,15 @@ impl<K, V> Record<K, V> {
     }
 }
 
-/// A stretch of event time: from `start` up to, not including, `end`.
+/// A stretch of event time.
+///
+/// Windows of time and of a calendar go from `start` up to, not including, `end`. Sliding windows
+/// and sessions include both, as in Kafka Streams: a session ends with its last record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Window {
     /// First moment, milliseconds since 1970-01-01 UTC.
     pub start: i64,
-    /// First moment after it.
+    /// First moment after it; of a sliding window or a session, its last moment.
     pub end: i64,
 }
 

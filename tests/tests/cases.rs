@@ -10,7 +10,10 @@ use pipeline::codec::{Serde, int64, nullable, utf8};
 use pipeline::driver::{
     RawRecord, Script, TopologyDriver, check_four_ways, check_last_values_four_ways,
 };
-use pipeline::{Consumed, Key, Stream, TimeWindows, Topology, TopologyBuilder, Windowed};
+use pipeline::{
+    Consumed, Key, SessionWindows, SlidingWindows, Stream, Suppressed, Table, TimeWindows,
+    Topology, TopologyBuilder, Windowed,
+};
 use serde::{Deserialize, Serialize};
 
 pub(crate) type Text = Option<String>;
@@ -48,6 +51,28 @@ pub(crate) struct Params {
     pub(crate) after: u64,
 }
 
+impl Params {
+    fn tumbling(&self) -> TimeWindows {
+        TimeWindows::of_size_and_grace(millis(self.size), millis(self.grace))
+    }
+
+    fn hopping(&self) -> TimeWindows {
+        self.tumbling().advance_by(millis(self.advance))
+    }
+
+    fn sessions(&self) -> SessionWindows {
+        SessionWindows::of_inactivity_gap_and_grace(millis(self.gap), millis(self.grace))
+    }
+
+    fn sliding(&self) -> SlidingWindows {
+        SlidingWindows::of_time_difference_and_grace(millis(self.size), millis(self.grace))
+    }
+}
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
 /// A topology of ours that is a Kafka Streams topology of this name; and how keys and values of
 /// its output topic are read. What stands in [`CASES`] is compared with the files in
 /// `tests/cases`, and by [`crate::oracle`] on random inputs.
@@ -67,15 +92,34 @@ fn present(builder: &TopologyBuilder, topic: &str) -> Stream<Text, String> {
     texts(builder, topic).flat_map_values(|_, value| value)
 }
 
-fn tumbling_count(params: &Params) -> Topology {
+fn count<W>(windows: W, counted: fn(&TopologyBuilder, W) -> Counts) -> Topology {
     let builder = TopologyBuilder::new("case");
-    let (size, grace) = (Duration::from_millis(params.size), Duration::from_millis(params.grace));
-    texts(&builder, "in")
-        .group_by_key()
-        .windowed_by(TimeWindows::of_size_and_grace(size, grace))
-        .count("counts")
+    counted(&builder, windows).to_with("out", int64());
+    builder.build().unwrap()
+}
+
+/// The same, with results when windows close only.
+fn count_suppressed<W>(windows: W, counted: fn(&TopologyBuilder, W) -> Counts) -> Topology {
+    let builder = TopologyBuilder::new("case");
+    counted(&builder, windows)
+        .suppress("open", Suppressed::until_window_closes())
         .to_with("out", int64());
     builder.build().unwrap()
+}
+
+type Counts = Table<Windowed<Text>, i64>;
+
+fn time_counts(builder: &TopologyBuilder, windows: TimeWindows) -> Counts {
+    texts(builder, "in").group_by_key().windowed_by(windows).count("counts")
+}
+
+fn session_counts(builder: &TopologyBuilder, windows: SessionWindows) -> Counts {
+    texts(builder, "in").group_by_key().windowed_by(windows).count("counts")
+}
+
+/// Sliding windows, unlike others, leave null values out.
+fn sliding_counts(builder: &TopologyBuilder, windows: SlidingWindows) -> Counts {
+    present(builder, "in").group_by_key().windowed_by(windows).count("counts")
 }
 
 fn aggregate_sum(_: &Params) -> Topology {
@@ -123,7 +167,16 @@ fn stream_table_left(_: &Params) -> Topology {
 }
 
 pub(crate) const CASES: &[Case] = &[
-    Case { name: "tumbling-count", build: tumbling_count, windowed: true, number: true },
+    counts("tumbling-count", |params| count(params.tumbling(), time_counts)),
+    counts("hopping-count", |params| count(params.hopping(), time_counts)),
+    counts("session-count", |params| count(params.sessions(), session_counts)),
+    counts("sliding-window-count", |params| count(params.sliding(), sliding_counts)),
+    counts("tumbling-count-suppress", |params| count_suppressed(params.tumbling(), time_counts)),
+    counts("hopping-count-suppress", |params| count_suppressed(params.hopping(), time_counts)),
+    counts("session-count-suppress", |params| count_suppressed(params.sessions(), session_counts)),
+    counts("sliding-window-count-suppress", |params| {
+        count_suppressed(params.sliding(), sliding_counts)
+    }),
     Case { name: "aggregate-sum", build: aggregate_sum, windowed: false, number: true },
     Case { name: "reduce-latest", build: reduce_latest, windowed: false, number: false },
     Case { name: "to-table", build: to_table, windowed: false, number: false },
@@ -146,6 +199,11 @@ pub(crate) const CASES: &[Case] = &[
 /// A case of texts without windows.
 const fn joined(name: &'static str, build: fn(&Params) -> Topology) -> Case {
     Case { name, build, windowed: false, number: false }
+}
+
+/// A case of windowed counts.
+const fn counts(name: &'static str, build: fn(&Params) -> Topology) -> Case {
+    Case { name, build, windowed: true, number: true }
 }
 
 impl Case {

@@ -20,3 +20,5 @@ mod oracle;
 #[cfg(test)]
 mod schedules;
 mod tidy;
+#[cfg(test)]
+mod window_curve;

@@ -10,6 +10,9 @@ mod join_windows;
 mod stream;
 mod table;
 mod window;
+mod window_calendar;
+mod window_session;
+mod window_sliding;
 
 pub(crate) use both::Side;
 pub use builder::TopologyBuilder;
@@ -19,4 +22,8 @@ pub use join_windows::{JoinWindows, StreamJoined};
 pub use stream::{GlobalTable, Stream};
 pub use table::Table;
 pub(crate) use table::{Lookup, Stamped};
+pub(crate) use window::FixedWindows;
 pub use window::TimeWindows;
+pub use window_calendar::CalendarWindows;
+pub use window_session::SessionWindows;
+pub use window_sliding::SlidingWindows;

@@ -65,6 +65,14 @@ impl Control {
         out
     }
 
+    /// The same for results that lie up to `delay_ms` behind the clocks.
+    #[must_use]
+    pub fn behind(&self, delay_ms: i64) -> Self {
+        let behind =
+            |entry: &Progress| Progress { clock: entry.clock.saturating_sub(delay_ms), ..*entry };
+        Self { entries: self.entries.iter().map(behind).collect() }
+    }
+
     /// Reads a record's value; `None` if it is not one.
     pub fn decode(mut bytes: &[u8]) -> Option<Self> {
         let bytes = &mut bytes;

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use super::aggregate;
 use super::combine::{Combine, Merged};
 use super::sink::Sink;
-use super::window_aggregate::WindowedGroup;
 use crate::aggregates::Aggregator;
 use crate::codec::{Serde, Value, json};
-use crate::dsl::{Consumed, Stream, Table, TimeWindows};
+use crate::dsl::{Consumed, Stream, Table};
 use crate::key::Key;
 use crate::topology::{Target, TopicName, TopologyError};
 
@@ -19,6 +18,15 @@ pub struct Grouped<K, V> {
     name: Option<String>,
     /// How many partial aggregates the sending side holds, if it makes any.
     combined: Option<usize>,
+}
+
+/// A definition of windows: what [`Grouped::windowed_by`] takes.
+pub trait Windows {
+    /// A stream that is grouped by key and such windows.
+    type Group<K: Key, V: Value>;
+
+    /// Groups by such windows.
+    fn group<K: Key, V: Value>(self, grouped: Grouped<K, V>) -> Self::Group<K, V>;
 }
 
 impl<K: Key, V: Value> Stream<K, V> {
@@ -123,9 +131,10 @@ impl<K: Key, V: Value> Grouped<K, V> {
         aggregate::place(&partial, store, Merged::<V, G>::new(aggregator))
     }
 
-    /// Groups by time as well.
-    pub fn windowed_by(self, windows: TimeWindows) -> WindowedGroup<K, V> {
-        WindowedGroup { grouped: self, windows }
+    /// Groups by time as well: by [`crate::TimeWindows`], [`crate::CalendarWindows`],
+    /// [`crate::SlidingWindows`] or [`crate::SessionWindows`].
+    pub fn windowed_by<W: Windows>(self, windows: W) -> W::Group<K, V> {
+        windows.group(self)
     }
 
     /// The stream, with each record where its key is.

@@ -13,12 +13,18 @@ mod map;
 mod materialize;
 mod peek;
 mod process;
+mod session_aggregate;
 mod sink;
+mod sliding_aggregate;
+mod sliding_final;
 pub(crate) mod source;
 mod split;
 mod stored;
 mod stream_join;
 mod stream_time;
+mod suppress;
+mod suppress_limit;
+mod suppress_windows;
 mod table;
 mod table_aggregate;
 mod table_group;
@@ -27,11 +33,18 @@ mod top;
 mod versioned;
 mod view;
 mod window_aggregate;
+mod window_late;
+mod window_panes;
+mod window_time;
+mod window_tree;
 
 pub use alert::{AlertRule, Severity};
 pub use as_of_join::JoinGrace;
-pub use group::Grouped;
+pub use group::{Grouped, Windows};
+pub use session_aggregate::SessionGroup;
+pub use sliding_aggregate::SlidingGroup;
 pub use split::Split;
+pub use suppress::{BufferConfig, Suppressed};
 pub use table_group::GroupedTable;
 pub use versioned::VersionedTable;
 pub use view::ViewFields;
@@ -43,4 +56,11 @@ pub(crate) mod kind {
     pub(crate) const META: u8 = 0;
     /// A user's key.
     pub(crate) const ENTRY: u8 = 1;
+    /// What is to be done at a time, or where something is found.
+    pub(crate) const DUE: u8 = 2;
+    /// What is not part of the results yet.
+    pub(crate) const ASIDE: u8 = 3;
 }
+
+#[cfg(test)]
+mod tests;

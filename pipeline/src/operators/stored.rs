@@ -26,15 +26,15 @@ impl<T> Stored<T> {
 
     /// The timestamp and value under `key`.
     pub(crate) fn get(&self, key: &[u8], ctx: &Context<'_>) -> Result<Option<(i64, T)>, Fault> {
-        let codec = &self.codec;
         let read = ctx.read(self.store, key, |stored| {
-            let stored = stored.map(|bytes| {
-                split_timestamp(bytes).ok_or_else(|| CodecError::new("too short for a timestamp"))
-            });
-            let Some((timestamp, bytes)) = stored.transpose()? else { return Ok(None) };
-            codec.decode(Some(bytes)).map(|value| Some((timestamp, value)))
+            stored.map(|bytes| decode(&self.codec, bytes)).transpose()
         })?;
         read.map_err(|error| ctx.bad_state(&self.node, &error))
+    }
+
+    /// The timestamp and value of an entry that was read already.
+    pub(crate) fn decode(&self, stored: &[u8], ctx: &Context<'_>) -> Result<(i64, T), Fault> {
+        decode(&self.codec, stored).map_err(|error| ctx.bad_state(&self.node, &error))
     }
 
     /// Sets the timestamp and value under `key`.
@@ -57,4 +57,10 @@ impl<T> Stored<T> {
     pub(crate) fn delete(&self, key: &[u8], ctx: &mut Context<'_>) {
         ctx.delete(self.store, key);
     }
+}
+
+fn decode<T>(codec: &Serde<T>, stored: &[u8]) -> Result<(i64, T), CodecError> {
+    let cut = || CodecError::new("too short for a timestamp");
+    let (timestamp, bytes) = split_timestamp(stored).ok_or_else(cut)?;
+    Ok((timestamp, codec.decode(Some(bytes))?))
 }

@@ -1,6 +1,8 @@
 //! What operators over time share: stream time that survives restarts, and forgetting what lies
 //! behind it.
 
+use stores::state::Entry;
+
 use super::kind;
 use crate::operator::Fault;
 use crate::task::Context;
@@ -80,9 +82,28 @@ impl Expiring {
         Self { store, purged_to: i64::MIN }
     }
 
-    /// Where the next purge begins: what is before is gone.
-    pub(crate) fn purged_to(&self) -> i64 {
-        self.purged_to
+    /// Takes out the entries whose time is before `open_from`, in order, at most `limit` of them;
+    /// none if there are no more.
+    pub(crate) fn take(
+        &mut self,
+        open_from: i64,
+        limit: usize,
+        ctx: &mut Context<'_>,
+    ) -> Result<Vec<Entry>, Fault> {
+        if open_from <= self.purged_to {
+            return Ok(Vec::new());
+        }
+        let (from, to) = (bound(self.purged_to), bound(open_from));
+        let taken = ctx.scan(self.store, (&from, &to), limit)?;
+        for (key, _) in &taken {
+            ctx.delete(self.store, key);
+        }
+        ctx.touch();
+        self.purged_to = match taken.last() {
+            Some((key, _)) if taken.len() == limit => time_of(key),
+            _ => open_from,
+        };
+        Ok(taken)
     }
 
     /// Deletes the entries whose time is before `open_from`, as many as fit in one commit.
@@ -90,11 +111,6 @@ impl Expiring {
         if open_from <= self.purged_to {
             return Ok(());
         }
-        let bound = |time: i64| {
-            let mut key = vec![kind::ENTRY];
-            put_time(&mut key, time);
-            key
-        };
         let (from, to) = (bound(self.purged_to), bound(open_from));
         let gone = ctx.scan(self.store, (&from, &to), PURGED_MAX)?;
         for (key, _) in &gone {
@@ -106,6 +122,12 @@ impl Expiring {
         };
         Ok(())
     }
+}
+
+fn bound(time: i64) -> Vec<u8> {
+    let mut key = vec![kind::ENTRY];
+    put_time(&mut key, time);
+    key
 }
 
 /// Stores a value with its timestamp in front, as Kafka Streams' timestamped stores do.

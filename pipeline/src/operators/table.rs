@@ -44,6 +44,11 @@ impl<K: Clone + 'static, V: Clone + 'static> Table<K, V> {
         Self::stored_as(changes, (store, codec), key_of, V::clone)
     }
 
+    /// A table whose values nobody keeps: it cannot be looked into.
+    pub(crate) fn not_kept(changes: Stream<K, Change<V>>) -> Self {
+        Self { changes, lookup: Arc::new(|_, _| Ok(None)), stores: vec![StoreRef::NONE] }
+    }
+
     /// As [`Self::stored`], for a store whose values `show` makes the table's of.
     pub(crate) fn stored_as<S: 'static>(
         changes: Stream<K, Change<V>>,

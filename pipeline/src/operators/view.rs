@@ -177,7 +177,6 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
     fn latest(&self) -> Table<K, V> {
         let changes = self.map_values(|_, value| Change { new: Some(value), old: None });
         // No join can reach this table: the handle does not leave this method's caller.
-        let lookup = Arc::new(|_: &K, _: &mut Context<'_>| Ok(None));
-        Table { changes, lookup, stores: Vec::new() }
+        Table::not_kept(changes)
     }
 }

@@ -67,19 +67,35 @@ impl Context<'_> {
         }
     }
 
-    /// The time that decides whether the record is late: its own source's clock behind a
-    /// repartition, else the operator's stream time.
+    /// The time that decides whether the record is late: behind a repartition its own source's
+    /// clock, else the operator's stream time. What time made has no source; it comes before the
+    /// clocks that would make it late.
     pub(crate) fn lateness_clock(&self, own: i64) -> i64 {
-        match self.current.origin {
-            Some(origin) if self.closing.is_some() => origin.clock,
-            _ => own,
+        match (self.closing, self.current.origin) {
+            (None, _) => own,
+            (Some(_), Some(origin)) => origin.clock,
+            (Some(_), None) => i64::MIN,
         }
     }
 
-    /// The time by which windows close: the smallest clock of the sources behind a repartition,
+    /// The time by which windows close: behind a repartition the smallest clock of the sources,
     /// else the operator's stream time.
     pub(crate) fn closing_clock(&self, own: i64) -> i64 {
         self.closing.unwrap_or(own)
+    }
+
+    /// Behind a repartition: the smallest clock of all sources.
+    pub(crate) fn sources_clock(&self) -> Option<i64> {
+        self.closing
+    }
+
+    /// Does `work` as what time makes, and not the current record: it has no origin.
+    pub(crate) fn made_by_time<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let nobody = Current { repartitioned: self.current.repartitioned, ..Current::none() };
+        let record = std::mem::replace(&mut self.current, nobody);
+        let made = work(self);
+        self.current = record;
+        made
     }
 
     /// When a record with `timestamp`, made from the current one, happens among all others.
@@ -201,10 +217,26 @@ impl Context<'_> {
         sink: SinkRef,
         record: Outgoing<'_>,
     ) -> Result<(), Fault> {
-        let sent = self.outputs.send(sink, record, &self.current);
+        self.send_with(node, sink, record, &[])
+    }
+
+    /// Writes `record` to `sink`, with headers of its own.
+    pub(crate) fn send_with(
+        &mut self,
+        node: &str,
+        sink: SinkRef,
+        record: Outgoing<'_>,
+        headers: &[(&str, &[u8])],
+    ) -> Result<(), Fault> {
+        let sent = self.outputs.send(sink, record, &self.current, headers);
         sent.map_err(|reason| Fault::BadRecord { node: node.to_owned(), reason })?;
         self.touched = true;
         Ok(())
+    }
+
+    /// A value has no bytes.
+    pub(crate) fn bad_value(&self, node: &str, error: &CodecError) -> Fault {
+        Fault::BadRecord { node: node.to_owned(), reason: error.to_string() }
     }
 
     /// What a store holds does not decode: it was written by another version of the topology, or

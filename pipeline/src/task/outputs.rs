@@ -34,6 +34,8 @@ struct SinkOutput {
     own: Option<u32>,
     /// Control records follow the data; they say what was told before this node.
     controlled: Option<usize>,
+    /// What comes by this sink may lie so far behind the clocks of the sources, in milliseconds.
+    delay_ms: i64,
     carries_event_id: bool,
     carries_added: bool,
     latest: Option<Latest>,
@@ -84,6 +86,7 @@ impl Outputs {
                     Target::View(_) => Some(usize::MAX),
                     Target::To(_) | Target::Alerts => None,
                 },
+                delay_ms: graph.delay_ms(spec.node),
                 carries_event_id: is_repartition,
                 carries_added: matches!(spec.target, Target::To(_)),
                 latest: (spec.coalesce && settings.coalesce).then(Latest::default),
@@ -112,7 +115,7 @@ impl Outputs {
         self.added.clear();
     }
 
-    /// Writes `record`, made from `current`.
+    /// Writes `record`, made from `current`, with `headers` behind Millpond's own.
     ///
     /// # Errors
     /// A text, if the record is too large.
@@ -121,6 +124,7 @@ impl Outputs {
         sink: SinkRef,
         record: Outgoing<'_>,
         current: &Current<'_>,
+        headers: &[(&str, &[u8])],
     ) -> Result<(), String> {
         let output = self.sinks[sink.0].as_mut().expect("a sink is in its own sub-topology");
         let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
@@ -141,6 +145,9 @@ impl Outputs {
         }
         if output.carries_added {
             self.headers.extend_from_slice(&self.added);
+        }
+        for (name, value) in headers {
+            put_header(&mut self.headers, name, value);
         }
         let partition = output.partition(record.key, current);
         match (&mut output.latest, record.key) {
@@ -191,6 +198,7 @@ impl Outputs {
             if control.entries.is_empty() {
                 continue;
             }
+            let control = &control.behind(output.delay_ms);
             let value = control.encode();
             output.settle();
             for (partition, batch) in output.batches.iter_mut().enumerate() {

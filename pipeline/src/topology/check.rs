@@ -1,6 +1,6 @@
 //! Checks a topology when it is built, and finds its sub-topologies.
 
-use super::graph::{Graph, Role, Target};
+use super::graph::{Graph, Role, StoreRef, Target};
 
 /// A topology cannot work: which node, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,13 +50,17 @@ pub enum TopologyError {
         /// The sink.
         node: String,
     },
-    /// A window without length or with a negative grace.
+    /// A window without length, with a negative grace, or further from the next one than it is
+    /// long.
     #[error(
-        "a window has a size above 0 and a grace of 0 or more, not {size_ms} and {grace_ms} ms"
+        "a window has a size above 0, an advance above 0 and up to the size, and a grace of 0 or \
+         more, not {size_ms}, {advance_ms} and {grace_ms} ms"
     )]
     Window {
         /// The size, in milliseconds.
         size_ms: i64,
+        /// From the start of one to the start of the next, in milliseconds.
+        advance_ms: i64,
         /// The grace, in milliseconds.
         grace_ms: i64,
     },
@@ -93,6 +97,46 @@ pub enum TopologyError {
         /// The node.
         node: String,
     },
+    /// Sliding windows that are too long to calculate with.
+    #[error(
+        "sliding windows have a time difference and a grace of less than a million years, not \
+         {size_ms} and {grace_ms} ms"
+    )]
+    SlidingWindow {
+        /// The time difference, in milliseconds.
+        size_ms: i64,
+        /// The grace, in milliseconds.
+        grace_ms: i64,
+    },
+    /// Sessions without a gap.
+    #[error(
+        "sessions have an inactivity gap above 0 and a grace of 0 or more, not {gap_ms} and \
+         {grace_ms} ms"
+    )]
+    SessionWindow {
+        /// The inactivity gap, in milliseconds.
+        gap_ms: i64,
+        /// The grace, in milliseconds.
+        grace_ms: i64,
+    },
+    /// Suppression until windows close, of a table without windows.
+    #[error(
+        "{node} waits until windows close, but the keys of its table have no windows: put \
+         `.windowed_by(..)` before, or suppress with a time limit"
+    )]
+    NoWindows {
+        /// The node.
+        node: String,
+    },
+    /// A look-up in a table that keeps no values.
+    #[error(
+        "{node} looks into a table that keeps no values (final results of hopping windows): put \
+         `.to_stream().to_table(\"name\")` between"
+    )]
+    NotKept {
+        /// The node.
+        node: String,
+    },
     /// A view whose fields cannot be.
     #[error("view `{view}`: {reason}")]
     View {
@@ -114,10 +158,19 @@ pub(crate) fn check(graph: &Graph) -> Result<Vec<Vec<usize>>, TopologyError> {
     if graph.sources.is_empty() {
         return Err(TopologyError::Empty(graph.name.clone()));
     }
+    tables_kept(graph)?;
     names_once(graph)?;
     sources_once(graph)?;
     no_cycles(graph)?;
     Ok(sub_topologies(graph))
+}
+
+fn tables_kept(graph: &Graph) -> Result<(), TopologyError> {
+    let looks = |(index, _): &(usize, _)| graph.stores_of(*index).contains(&StoreRef::NONE);
+    match graph.nodes.iter().enumerate().find(looks) {
+        Some((_, node)) => Err(TopologyError::NotKept { node: node.name.clone() }),
+        None => Ok(()),
+    }
 }
 
 fn names_once(graph: &Graph) -> Result<(), TopologyError> {

@@ -12,6 +12,11 @@ use crate::operator::{Assembly, Entry};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StoreRef(pub(crate) usize);
 
+impl StoreRef {
+    /// No store: of a table that cannot be looked into.
+    pub(crate) const NONE: Self = Self(usize::MAX);
+}
+
 /// A sink, as its place in [`Graph::sinks`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SinkRef(pub(crate) usize);
@@ -42,6 +47,22 @@ pub(crate) struct Node {
     pub(crate) parents: Vec<usize>,
     /// What it does depends on which record arrived first.
     pub(crate) arrival_order: bool,
+    /// The windows that it makes, if it does.
+    pub(crate) closes: Option<Closes>,
+    /// How far the results that time makes in this node may lie behind the clocks by which it makes
+    /// them, in milliseconds.
+    pub(crate) delay_ms: i64,
+}
+
+/// When windows are closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Closes {
+    /// How long after its end a window takes records, in milliseconds.
+    pub(crate) after_ms: i64,
+    /// How far a result's timestamp may lie before its window's end, in milliseconds.
+    pub(crate) span_ms: i64,
+    /// Whether the end belongs to the window.
+    pub(crate) end_inclusive: bool,
 }
 
 /// What a node is.
@@ -131,7 +152,8 @@ impl Graph {
     pub(crate) fn add(&mut self, kind: &str, role: Role, parents: Vec<usize>) -> usize {
         let number = self.nodes.len();
         let name = format!("{kind}-{number:010}");
-        self.nodes.push(Node { name, role, parents, arrival_order: false });
+        let (arrival_order, closes, delay_ms) = (false, None, 0);
+        self.nodes.push(Node { name, role, parents, arrival_order, closes, delay_ms });
         number
     }
 
@@ -177,6 +199,20 @@ impl Graph {
         }
         sources.sort_unstable();
         sources
+    }
+
+    /// How far results that time makes in `node` or before it may lie behind the clocks of the
+    /// sources, in milliseconds. Before a repartition topic its control records account for it.
+    pub(crate) fn delay_ms(&self, node: usize) -> i64 {
+        let Node { parents, delay_ms, .. } = &self.nodes[node];
+        let before = parents.iter().map(|parent| self.delay_ms(*parent)).max();
+        delay_ms.saturating_add(before.unwrap_or(0))
+    }
+
+    /// The windows that the keys of `node` lie in: those of the next node above that makes some.
+    pub(crate) fn closes(&self, node: usize) -> Option<Closes> {
+        let Node { parents, closes, .. } = &self.nodes[node];
+        closes.or_else(|| parents.iter().find_map(|parent| self.closes(*parent)))
     }
 
     /// The stores that `node` uses.

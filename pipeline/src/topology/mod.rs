@@ -11,7 +11,8 @@ mod plan;
 pub use check::TopologyError;
 pub(crate) use check::check as check_graph;
 pub(crate) use graph::{
-    GlobalSpec, Graph, Role, SinkRef, SinkSpec, SourceSpec, StoreRef, Target, TopicName, ViewSpec,
+    Closes, GlobalSpec, Graph, Role, SinkRef, SinkSpec, SourceSpec, StoreRef, Target, TopicName,
+    ViewSpec,
 };
 pub use plan::{Plan, PlanError, TaskId, ViewPlan};
 pub(crate) use plan::{SourceRange, Upstream};

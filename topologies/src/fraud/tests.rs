@@ -161,7 +161,10 @@ fn a_card_in_more_countries_than_are_told_apart_stays_suspicious() {
 #[test]
 fn settings_that_make_no_topology_are_refused() {
     let built = build(&Settings { window_ms: 0, ..Settings::default() });
-    assert_eq!(built.err(), Some(TopologyError::Window { size_ms: 0, grace_ms: 10_000 }));
+    assert_eq!(
+        built.err(),
+        Some(TopologyError::Window { size_ms: 0, advance_ms: 0, grace_ms: 10_000 })
+    );
     assert!(build(&Settings { window_ms: u64::MAX, ..Settings::default() }).is_err());
 }
 

@@ -1,0 +1,473 @@
+//! Aggregates over sliding windows, told of at each change.
+//!
+//! A record at `t` changes each window of its key that holds it, and makes those that it is the
+//! first to need: the one that ends with it, the one that begins after it, and the one that begins
+//! after the record before it. Each begins with what another window knows already, so no record is
+//! looked at again. The order of results is that of Kafka Streams: existing windows from the last
+//! to the first, then new ones.
+//!
+//! Entries are keyed by a segment of time first, so that they are forgotten together, then by key
+//! and start.
+
+use std::sync::Arc;
+
+use super::group::{Grouped, Windows};
+use super::kind;
+use super::session_aggregate::{AsState, hold_states};
+use super::sliding_final::SlidingFinal;
+use super::stored::Stored;
+use super::stream_time::{Expiring, put_time};
+use super::window_aggregate::{KIND, Placed};
+use super::window_late::{LateRecords, LateTopic, Missed, key_bytes};
+use super::window_time::{Clocks, Lateness, WindowTime};
+use crate::aggregates::{Aggregator, Count, Fold, Reduce};
+use crate::codec::{Serde, Value, json};
+use crate::dsl::{SlidingWindows, Table};
+use crate::key::Key;
+use crate::operator::{Fault, Next, Operator, Timed};
+use crate::record::{Change, Record, Window, Windowed};
+use crate::task::Context;
+use crate::topology::{Closes, StoreRef, TopologyError};
+
+/// The entries that are read together.
+const READ_MAX: usize = 1_000;
+
+/// The shortest segment of time in which entries are forgotten together.
+const SEGMENT_MIN_MS: i64 = 1_000;
+
+/// A grouped stream with sliding windows: see [`Grouped::windowed_by`].
+pub struct SlidingGroup<K, V> {
+    grouped: Grouped<K, V>,
+    windows: SlidingWindows,
+    late: Option<LateTopic<V>>,
+    emit_final: bool,
+}
+
+impl Windows for SlidingWindows {
+    type Group<K: Key, V: Value> = SlidingGroup<K, V>;
+
+    fn group<K: Key, V: Value>(self, grouped: Grouped<K, V>) -> SlidingGroup<K, V> {
+        SlidingGroup { grouped, windows: self, late: None, emit_final: false }
+    }
+}
+
+struct SlidingAggregate<K, V, G: Aggregator<K, V>> {
+    windows: SlidingWindows,
+    aggregator: Arc<G>,
+    stored: Stored<G::State>,
+    store: StoreRef,
+    time: WindowTime,
+    expiring: Expiring,
+    late: LateRecords<V>,
+    key: Vec<u8>,
+    entry: Vec<u8>,
+    next: Next<Windowed<K>, Change<G::Output>>,
+}
+
+/// A window in the store: its state, and the largest timestamp in it.
+#[derive(Clone)]
+struct Kept<S> {
+    start: i64,
+    timestamp: i64,
+    state: S,
+}
+
+/// The record at hand, and which windows it has missed.
+struct Step<'a, K, V> {
+    record: &'a Record<K, V>,
+    clocks: Clocks,
+    missed: usize,
+    all: usize,
+    why: Option<Lateness>,
+}
+
+/// The windows that a record found, as far as they say which new ones it needs.
+struct Found<S> {
+    /// The starts of all.
+    starts: Vec<i64>,
+    /// The last window that ends before the record: what it knows is left of the record.
+    left: Option<Kept<S>>,
+    /// The last window that holds the record and more: what it knows is right of the record.
+    right: Option<Kept<S>>,
+    /// The timestamp of the record before.
+    previous: Option<i64>,
+}
+
+impl<K: Key, V, G: Aggregator<K, V>> Operator<K, V> for SlidingAggregate<K, V, G> {
+    fn process(&mut self, record: Record<K, V>, ctx: &mut Context<'_>) -> Result<(), Fault> {
+        if !key_bytes(&record.key, &mut self.key) {
+            ctx.count_dropped(self.late.node(), "null key");
+            return Ok(());
+        }
+        let at = record.timestamp;
+        let clocks = self.time.observe(at, ctx)?;
+        let mut step = Step { record: &record, clocks, missed: 0, all: 0, why: None };
+        if let Some(why) = clocks.lateness(|clock| self.windows.is_late(at, clock)) {
+            (step.missed, step.all, step.why) = (1, 1, Some(why));
+        } else if at < self.windows.size_ms {
+            self.take_early(&mut step, ctx)?;
+        } else {
+            self.take(&mut step, ctx)?;
+        }
+        let Step { missed, all, why: Some(why), .. } = step else { return Ok(()) };
+        let (value, timestamp) = (&record.value, at);
+        let missed = Missed { key: &self.key, value, timestamp, windows: (missed, all) };
+        self.late.missed(why, &missed, ctx)
+    }
+}
+
+impl<K: Key, V, G: Aggregator<K, V>> SlidingAggregate<K, V, G> {
+    fn take(&mut self, step: &mut Step<'_, K, V>, ctx: &mut Context<'_>) -> Result<(), Fault> {
+        let (at, size_ms) = (step.record.timestamp, self.windows.size_ms);
+        let kept = self.read((at - 2 * size_ms).max(0), at + 1, ctx)?;
+        let starts = kept.iter().map(|kept| kept.start).collect();
+        let mut found = Found { starts, left: None, right: None, previous: None };
+        for kept in kept.into_iter().rev() {
+            let end = kept.start + size_ms;
+            if kept.start > at {
+                continue;
+            }
+            if end < at {
+                found.previous = Some(kept.timestamp);
+                found.left = Some(kept);
+                break;
+            }
+            let timestamp = kept.timestamp;
+            if end > at && found.right.is_none() {
+                found.right = Some(kept.clone());
+            }
+            self.update(step, kept.start, Some(kept), ctx)?;
+            if end == at {
+                if timestamp >= at {
+                    // There was a record at this moment before: all windows are there.
+                    return Ok(());
+                }
+                found.previous = Some(timestamp);
+            }
+        }
+        self.make(step, found, ctx)
+    }
+
+    /// Makes the windows that the record needs and that are not there.
+    fn make(
+        &mut self,
+        step: &mut Step<'_, K, V>,
+        found: Found<G::State>,
+        ctx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        let (at, size_ms) = (step.record.timestamp, self.windows.size_ms);
+        if let Some(previous) = found.previous
+            && !found.starts.contains(&(previous + 1))
+            && previous + 1 + size_ms >= at
+        {
+            self.create(step, previous + 1, None, ctx)?;
+        }
+        let start = at - size_ms;
+        if !found.starts.contains(&start) {
+            let known = found.previous.is_some_and(|previous| previous >= start);
+            self.create(step, start, found.left.filter(|_| known), ctx)?;
+        }
+        self.make_right(step, &found.starts, found.right, ctx)
+    }
+
+    /// Makes the window that begins after the record, if there is something in it.
+    fn make_right(
+        &mut self,
+        step: &Step<'_, K, V>,
+        starts: &[i64],
+        right: Option<Kept<G::State>>,
+        ctx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        let at = step.record.timestamp;
+        match right.filter(|right| right.timestamp > at && !starts.contains(&(at + 1))) {
+            None => Ok(()),
+            Some(right) => self.put(step.record, Kept { start: at + 1, ..right }, None, ctx),
+        }
+    }
+
+    /// As [`Self::take`], for a record so early that its window would begin before 1970: it goes
+    /// to the window that begins then, which all such records share.
+    fn take_early(
+        &mut self,
+        step: &mut Step<'_, K, V>,
+        ctx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        let at = step.record.timestamp;
+        let kept = self.read(0, at + 1, ctx)?;
+        let starts: Vec<i64> = kept.iter().map(|kept| kept.start).collect();
+        let (mut shared, mut right) = (None, None);
+        for kept in kept {
+            if kept.start == 0 {
+                shared = Some(kept);
+            } else if kept.start <= at {
+                right = Some(kept.clone());
+                self.update(step, kept.start, Some(kept), ctx)?;
+            }
+        }
+        let last = shared.as_ref().map(|shared| shared.timestamp);
+        if right.is_none() {
+            right = shared.clone();
+        }
+        self.make_right(step, &starts, right, ctx)?;
+        if let Some(previous) = last.filter(|last| *last < at)
+            && !starts.contains(&(previous + 1))
+        {
+            self.create(step, previous + 1, None, ctx)?;
+        }
+        self.update(step, 0, shared, ctx)
+    }
+
+    /// Adds the record to a new window, which begins with what `known` has.
+    fn create(
+        &mut self,
+        step: &mut Step<'_, K, V>,
+        start: i64,
+        known: Option<Kept<G::State>>,
+        ctx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        let Some(state) = self.added(step, start, known.map(|known| known.state), ctx) else {
+            return Ok(());
+        };
+        let timestamp = step.record.timestamp;
+        self.put(step.record, Kept { start, timestamp, state }, None, ctx)
+    }
+
+    /// Adds the record to the window that begins at `start`, unless that is closed.
+    fn update(
+        &mut self,
+        step: &mut Step<'_, K, V>,
+        start: i64,
+        old: Option<Kept<G::State>>,
+        ctx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        let at = step.record.timestamp;
+        let timestamp = old.as_ref().map_or(at, |old| old.timestamp.max(at));
+        let state = old.map(|old| old.state);
+        let before = state.as_ref().map(|state| self.aggregator.output(state));
+        let Some(state) = self.added(step, start, state, ctx) else { return Ok(()) };
+        self.put(step.record, Kept { start, timestamp, state }, before, ctx)
+    }
+
+    /// The state of the window that begins at `start` with the record; `None` if the window is
+    /// closed.
+    fn added(
+        &self,
+        step: &mut Step<'_, K, V>,
+        start: i64,
+        state: Option<G::State>,
+        ctx: &Context<'_>,
+    ) -> Option<G::State> {
+        let end = start + self.windows.size_ms;
+        step.all += 1;
+        let is_closed = |clock: i64| end < self.windows.closed_before(clock);
+        if let Some(why) = step.clocks.lateness(is_closed) {
+            step.missed += 1;
+            step.why = Some(why);
+            return None;
+        }
+        let Record { key, value, timestamp } = step.record;
+        let state = state.unwrap_or_else(|| self.aggregator.init());
+        Some(self.aggregator.add(state, key, value, ctx.at(*timestamp)))
+    }
+
+    fn put(
+        &mut self,
+        record: &Record<K, V>,
+        kept: Kept<G::State>,
+        old: Option<G::Output>,
+        ctx: &mut Context<'_>,
+    ) -> Result<(), Fault> {
+        let Kept { start, timestamp, state } = kept;
+        let segment = self.segment_of(start);
+        put_entry(&mut self.entry, segment, &self.key, start);
+        self.stored.put(&self.entry, timestamp, &state, ctx)?;
+        let window = Window { start, end: start + self.windows.size_ms };
+        let key = Windowed { key: record.key.clone(), window };
+        let value = Change { new: Some(self.aggregator.output(&state)), old };
+        self.next.forward(Record { key, value, timestamp }, ctx)
+    }
+
+    /// The windows of the current key that begin from `from` to `to`, by ascending start.
+    fn read(
+        &mut self,
+        from: i64,
+        to: i64,
+        ctx: &Context<'_>,
+    ) -> Result<Vec<Kept<G::State>>, Fault> {
+        let mut all = Vec::new();
+        let mut segment = self.segment_of(from);
+        while segment <= to {
+            let mut low = Vec::new();
+            put_entry(&mut low, segment, &self.key, from);
+            put_entry(&mut self.entry, segment, &self.key, to + 1);
+            loop {
+                let found = ctx.scan(self.store, (&low, &self.entry), READ_MAX)?;
+                for (entry, value) in &found {
+                    let (timestamp, state) = self.stored.decode(value, ctx)?;
+                    all.push(Kept { start: start_of(entry), timestamp, state });
+                }
+                let Some((last, _)) = found.last().filter(|_| found.len() == READ_MAX) else {
+                    break;
+                };
+                low.clone_from(last);
+                low.push(0);
+            }
+            segment += segment_ms(self.windows);
+        }
+        Ok(all)
+    }
+
+    fn segment_of(&self, start: i64) -> i64 {
+        let segment_ms = segment_ms(self.windows);
+        start.div_euclid(segment_ms).saturating_mul(segment_ms)
+    }
+}
+
+impl<K: Key, V, G: Aggregator<K, V>> Timed for SlidingAggregate<K, V, G> {
+    fn advance(&mut self, ctx: &mut Context<'_>) -> Result<(), Fault> {
+        let closing = self.time.closing(ctx)?;
+        if closing > i64::MIN {
+            // A record that is not late looks two sizes back from itself, and may lie one size and
+            // a moment behind what is closed.
+            let reach = self.windows.size_ms.saturating_mul(3).saturating_add(1);
+            let needed_from = self.windows.closed_before(closing).saturating_sub(reach);
+            self.expiring.purge(self.segment_of(needed_from), ctx)?;
+        }
+        self.time.save(ctx);
+        Ok(())
+    }
+}
+
+/// As long as what a record looks at, so that it looks at few segments.
+fn segment_ms(windows: SlidingWindows) -> i64 {
+    windows.size_ms.saturating_mul(2).max(SEGMENT_MIN_MS)
+}
+
+/// The entry of the window of `key` that begins at `start`.
+fn put_entry(out: &mut Vec<u8>, segment: i64, key: &[u8], start: i64) {
+    out.clear();
+    out.push(kind::ENTRY);
+    put_time(out, segment);
+    let length = u32::try_from(key.len()).expect("a key is shorter than a record can be");
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(key);
+    put_time(out, start);
+}
+
+fn start_of(entry: &[u8]) -> i64 {
+    let (_, start) = entry.split_last_chunk::<8>().expect("an entry ends with its start");
+    i64::from_be_bytes(*start) ^ i64::MIN
+}
+
+impl<K: Key, V: Value> SlidingGroup<K, V> {
+    /// Tells of each window once, when it closes, instead of at each change (Kafka Streams'
+    /// `EmitStrategy.onWindowClose`).
+    #[must_use]
+    pub fn emit_final(self) -> Self {
+        Self { emit_final: true, ..self }
+    }
+
+    /// Sends records that come too late to `topic`: see [`super::WindowedGroup::late_to`].
+    #[must_use]
+    pub fn late_to(self, topic: &str) -> Self {
+        Self { late: Some(LateTopic::json(topic)), ..self }
+    }
+
+    /// As [`Self::late_to`], with values as `codec` writes them.
+    #[must_use]
+    pub fn late_to_with(self, topic: &str, codec: Serde<V>) -> Self {
+        Self { late: Some(LateTopic::with(topic, codec)), ..self }
+    }
+
+    /// Counts the records of each key and window, in the store `store`.
+    pub fn count(self, store: &str) -> Table<Windowed<K>, i64> {
+        self.aggregate_by(store, Count)
+    }
+
+    /// Puts the records of each key and window together, in the store `store`.
+    pub fn reduce(
+        self,
+        store: &str,
+        add: impl Fn(V, &V) -> V + Send + Sync + 'static,
+    ) -> Table<Windowed<K>, V> {
+        self.aggregate_by(store, Reduce::new(add))
+    }
+
+    /// Aggregates the records of each key and window, in the store `store`, as JSON.
+    pub fn aggregate<A: Value>(
+        self,
+        store: &str,
+        initial: impl Fn() -> A + Send + Sync + 'static,
+        add: impl Fn(&K, &V, A) -> A + Send + Sync + 'static,
+    ) -> Table<Windowed<K>, A> {
+        self.aggregate_by(store, Fold::new(json(), initial, add))
+    }
+
+    /// Aggregates the records of each key and window as `aggregator` does, in the store `store`.
+    ///
+    /// With [`Self::emit_final`], if the aggregate merges, results are put together from a tree; if
+    /// it does not, there is a second store, `<store>-open`, for what is not told yet.
+    pub fn aggregate_by<G: Aggregator<K, V>>(
+        self,
+        store: &str,
+        aggregator: G,
+    ) -> Table<Windowed<K>, G::Output> {
+        let Self { grouped, windows, late, emit_final } = self;
+        let stream = grouped.partitioned(store);
+        if !windows.is_possible() {
+            let SlidingWindows { size_ms, grace_ms } = windows;
+            let error = TopologyError::SlidingWindow { size_ms, grace_ms };
+            stream.graph.borrow_mut().errors.push(error);
+        }
+        let place = Placed::new(&stream, store, late.as_ref());
+        let (after_ms, span_ms) = (windows.grace_ms, windows.size_ms);
+        let closes = Closes { after_ms, span_ms, end_inclusive: true };
+        if let Some(merge) = aggregator.merge().filter(|_| emit_final) {
+            let table = SlidingFinal::place(&place, windows, aggregator, merge);
+            let delay_ms = after_ms.saturating_add(span_ms).saturating_add(1);
+            place.finish(&table.changes, closes, delay_ms, late.as_ref());
+            return table;
+        }
+        let aggregator = Arc::new(aggregator);
+        if !emit_final {
+            let table = place_sliding(&place, windows, aggregator);
+            place.finish(&table.changes, closes, 0, late.as_ref());
+            return table;
+        }
+        let table = place_sliding(&place, windows, Arc::new(AsState(Arc::clone(&aggregator))));
+        place.finish(&table.changes, closes, 0, late.as_ref());
+        hold_states(&table, store, aggregator)
+    }
+}
+
+fn place_sliding<K: Key, V: Value, G: Aggregator<K, V>>(
+    place: &Placed<K, V>,
+    windows: SlidingWindows,
+    aggregator: Arc<G>,
+) -> Table<Windowed<K>, G::Output> {
+    let (store, node, codec) = (place.store, place.node.clone(), aggregator.codec());
+    let (shown, read_codec) = (Arc::clone(&aggregator), Arc::clone(&codec));
+    let (time, late) = (place.time(), place.late_records());
+    let changes = place.stream.then_timed(KIND, vec![store], move |next| SlidingAggregate {
+        windows,
+        aggregator: Arc::clone(&aggregator),
+        stored: Stored::new(node.clone(), store, Arc::clone(&codec)),
+        store,
+        time: time(),
+        expiring: Expiring::new(store),
+        late: late(),
+        key: Vec::new(),
+        entry: Vec::new(),
+        next,
+    });
+    let key_of = move |key: &Windowed<K>, out: &mut Vec<u8>| {
+        let mut bytes = Vec::new();
+        let present = key_bytes(&key.key, &mut bytes);
+        let start = key.window.start;
+        let segment = start.div_euclid(segment_ms(windows)).saturating_mul(segment_ms(windows));
+        put_entry(out, segment, &bytes, start);
+        out.remove(0);
+        present
+    };
+    Table::stored_as(changes, (store, read_codec), key_of, move |state| shown.output(state))
+}
