@@ -422,6 +422,7 @@ impl Worker {
         if now.saturating_sub(self.flushed_at) >= self.settings.flush_interval {
             self.flushed_at = now;
             self.parts.state.begin_flush().map_err(TaskError::from)?;
+            self.purge(&committed.offsets);
             fail_point::pass(FailPoint::FlushBegun);
         }
         Ok(())

@@ -164,6 +164,15 @@ impl Plan {
         self.subs.iter().enumerate().flat_map(tasks).collect()
     }
 
+    /// Whether a topic lies between two sub-topologies, so that nobody else reads it.
+    pub(crate) fn is_repartition(&self, topic: &str) -> bool {
+        let sinks = &self.topology.graph.sinks;
+        sinks.iter().any(|sink| {
+            matches!(sink.target, Target::Repartition(_))
+                && self.topology.target(&sink.target) == topic
+        })
+    }
+
     fn make_internal_topics(&self, log: &dyn Log, external: Cleanup) -> Result<(), PlanError> {
         let graph = &self.topology.graph;
         let names = &self.topology.names;

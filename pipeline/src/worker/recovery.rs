@@ -159,6 +159,17 @@ impl Worker {
         Ok(())
     }
 
+    /// Forgets what has been read of repartition topics: nobody else reads them. What cannot be
+    /// forgotten now is forgotten the next time.
+    pub(super) fn purge(&self, committed: &[(TopicPartition, Position)]) {
+        let repartition = |at: &TopicPartition| self.parts.plan.is_repartition(&at.topic);
+        for (at, position) in committed.iter().filter(|(at, _)| repartition(at)) {
+            if let Err(error) = self.parts.log.purge(at, position.offset) {
+                tracing::debug!(partition = %at, %error, "cannot purge a repartition topic");
+            }
+        }
+    }
+
     pub(super) fn drop_tasks(&mut self, partitions: &[TopicPartition]) {
         self.assigned.retain(|partition| !partitions.contains(partition));
         let (plan, assigned) = (&self.parts.plan, &self.assigned);

@@ -7,4 +7,5 @@ mod eos;
 mod faults;
 mod jars;
 mod node;
+mod roles;
 mod wait;

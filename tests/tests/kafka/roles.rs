@@ -1,0 +1,195 @@
+//! The shipped binary on Kafka: roles as processes of their own, one of them killed.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::broker;
+use super::wait::eventually;
+use crate::demo::binary;
+
+/// Nothing here takes so long unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(90);
+const CARDS: usize = 10;
+/// Payments of each card, from two countries: enough to be suspicious.
+const PAYMENTS: usize = 12;
+/// A process that ends with its test.
+struct Process {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It has ended already, or it is to end now.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Process {
+    /// Starts `role` in a folder of its own, and waits until it is ready.
+    fn start(root: &Path, role: &str) -> Self {
+        let folder = root.join(role);
+        std::fs::create_dir_all(&folder).unwrap();
+        let said = std::fs::File::options();
+        let said = said.clone().create(true).append(true).open(folder.join("said.txt")).unwrap();
+        let mut command = millpond(root, &folder, &[role]);
+        let child = command.stdout(Stdio::null()).stderr(said).spawn().unwrap();
+        let mut process = Self { child, folder };
+        let ready = eventually(PATIENCE, || {
+            let ended = process.child.try_wait().unwrap();
+            assert!(ended.is_none(), "{role} ended: {}", process.said());
+            process.get("/readyz").filter(|answer| answer.contains("\"ready\":true"))
+        });
+        assert!(ready.is_some(), "{role} is not ready: {}", process.said());
+        process
+    }
+
+    fn said(&self) -> String {
+        std::fs::read_to_string(self.folder.join("said.txt")).unwrap_or_default()
+    }
+
+    /// What it answers to a plain request, once it listens.
+    fn get(&self, path: &str) -> Option<String> {
+        let lock = std::fs::read_to_string(self.folder.join("millpond.lock")).ok()?;
+        let holder: Value = serde_json::from_str(&lock).ok()?;
+        if holder["pid"].as_u64() != Some(self.child.id().into()) {
+            return None;
+        }
+        let mut stream = TcpStream::connect(holder["address"].as_str()?).ok()?;
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Ends it in order.
+    fn stop(mut self) {
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+        let ended = eventually(PATIENCE, || self.child.try_wait().unwrap());
+        assert!(ended.is_some_and(|status| status.success()), "{}", self.said());
+    }
+}
+
+/// A command of the binary on the test's configuration.
+fn millpond(root: &Path, folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command.args(arguments).arg("--data-dir").arg(folder);
+    command.arg("--config").arg(root.join("millpond.toml"));
+    command
+}
+
+fn run(root: &Path, folder: &str, arguments: &[&str]) -> Output {
+    let output = millpond(root, &root.join(folder), arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// Names are this test's own: the broker is everybody's.
+fn configure(root: &Path, described: bool) {
+    let own = |name: &str| format!("{name}-{}", std::process::id());
+    let bootstrap = broker::shared().bootstrap();
+    let mut text = format!(
+        "[log]\nkind = \"kafka\"\npartitions = 2\n\
+         [kafka]\nbootstrap.servers = \"{bootstrap}\"\nsession.timeout.ms = 6000\n\
+         sasl.password = \"hunter2\"\n\
+         [http]\nlisten = \"127.0.0.1:0\"\n\
+         [topologies.fraud]\npayments_topic = \"{}\"\n\
+         [topologies.orders]\nenabled = false\n[topologies.logins]\nenabled = false\n",
+        own("payments")
+    );
+    if described {
+        text += &format!("[topics.{}]\nkey_field = \"card\"\n", own("payments"));
+    }
+    std::fs::write(root.join("millpond.toml"), text).unwrap();
+}
+
+/// Payments of all cards within one minute.
+fn payments(from: usize) -> String {
+    let payment = |(card, number): (usize, usize)| {
+        let country = if number % 2 == 0 { "FR" } else { "NL" };
+        format!(
+            "{{\"card\":\"card-{card}\",\"event_id\":\"{card}-{number}\",\"amount_cents\":1000,\
+             \"country\":\"{country}\",\"ts\":{}}}\n",
+            1_700_000_000_000_u64 + number as u64
+        )
+    };
+    let all = (0..CARDS).flat_map(|card| (from..from + PAYMENTS).map(move |n| (card, n)));
+    all.map(payment).collect()
+}
+
+fn ingest(root: &Path, from: usize) {
+    let file = root.join(format!("payments-{from}.ndjson"));
+    std::fs::write(&file, payments(from)).unwrap();
+    let topic = format!("payments-{}", std::process::id());
+    run(
+        root,
+        "gateway",
+        &["ingest", file.to_str().unwrap(), "--topic", &topic, "--format", "ndjson"],
+    );
+}
+
+/// Waits until the view has each card's window with `count` payments.
+fn await_counts(root: &Path, indexer: &Process, count: usize) {
+    let query = ["search", "suspicious-cards", "*", "--output", "json", "--limit", "50"];
+    let shown = eventually(PATIENCE, || {
+        let output = run(root, "indexer", &query);
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let counts: Vec<_> = found["hits"].as_array()?.iter().map(|hit| hit.to_string()).collect();
+        let wanted = format!("\"count\":{count},");
+        (counts.len() == CARDS && counts.iter().all(|hit| hit.contains(&wanted))).then_some(())
+    });
+    assert!(shown.is_some(), "the view never showed {count}: {}", indexer.said());
+}
+
+#[test]
+fn roles_are_processes_and_a_killed_worker_goes_on() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    configure(root, false);
+    let refused = millpond(root, &root.join("run"), &["run"]).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("does not exist: create it"), "{said}");
+
+    configure(root, true);
+    let shown = run(root, "run", &["config", "show"]);
+    assert!(!String::from_utf8_lossy(&shown.stdout).contains("hunter2"), "a secret was shown");
+
+    let worker = Process::start(root, "worker");
+    let indexer = Process::start(root, "indexer");
+    let notify = Process::start(root, "notify");
+    let gateway = Process::start(root, "gateway");
+    ingest(root, 0);
+    await_counts(root, &indexer, PAYMENTS);
+    worker.kill();
+    ingest(root, PAYMENTS);
+    let worker = Process::start(root, "worker");
+    await_counts(root, &indexer, 2 * PAYMENTS);
+
+    let metrics = worker.get("/metrics").unwrap();
+    assert!(metrics.contains("millpond_running_tasks{topology=\"fraud\"} 2"), "{metrics}");
+    assert!(metrics.contains("millpond_log_reachable{} 1"), "{metrics}");
+    let lag = run(root, "worker", &["lag", "--output", "json"]);
+    let lag: Value = serde_json::from_slice(&lag.stdout).unwrap();
+    assert_eq!(lag.as_array().unwrap().len(), 2, "{lag}");
+    let tasks = run(root, "worker", &["tasks"]);
+    assert!(String::from_utf8_lossy(&tasks.stdout).contains("fraud"));
+    for process in [gateway, notify, worker, indexer] {
+        assert!(!process.said().contains("hunter2"), "a secret was logged");
+        process.stop();
+    }
+}
