@@ -26,7 +26,7 @@ use crate::log::{
 };
 use crate::task::Counters;
 use crate::topology::{Plan, Topology};
-use crate::worker::{Worker, WorkerParts, WorkerSettings, WorkerStats};
+use crate::worker::{Worker, WorkerError, WorkerParts, WorkerSettings, WorkerStats};
 
 /// Runs a topology in a test. Everything that fails in it panics with the reason.
 ///
@@ -190,6 +190,18 @@ impl TopologyDriver {
     /// When the topology fails.
     pub fn commit(&mut self) {
         self.worker().run_until_idle().unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// As [`Self::commit`], for tests of what cannot work.
+    ///
+    /// # Errors
+    /// Why the topology failed. The next call makes a new worker.
+    pub fn try_commit(&mut self) -> Result<(), WorkerError> {
+        let outcome = self.worker().run_until_idle();
+        if outcome.is_err() {
+            self.kill();
+        }
+        outcome
     }
 
     /// Kills the worker: everything that it has not committed is lost. The next call restores

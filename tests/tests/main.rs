@@ -13,6 +13,8 @@ mod demo;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod kafka;
 mod log_contract;
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::schema::FieldKind;
 use super::search::SORT_FIELDS_MAX;
 use super::timestamp;
 
-/// How deeply groups may be nested: the parser is recursive.
+/// How deeply groups and exclusions may be nested: the parser is recursive.
 const NESTING_MAX: usize = 20;
 
 /// Why a search gave no answer.
@@ -31,7 +31,7 @@ pub enum QueryError {
         reason: String,
     },
     /// Groups lie too deep in each other.
-    #[error("more than {NESTING_MAX} parentheses are open at byte {at}")]
+    #[error("more than {NESTING_MAX} parentheses and `NOT`s are open at byte {at}")]
     Nesting {
         /// Where, from the start of the text.
         at: usize,
@@ -109,16 +109,28 @@ pub(super) fn parse(
         .map_err(refused)
 }
 
-/// Counts every parenthesis, quoted or not, so that no reading of the text nests deeper.
+/// Counts every parenthesis and every `NOT` that waits for its operand, quoted or not, so that no
+/// reading of the text nests deeper.
 fn check_nesting(text: &str) -> Result<(), QueryError> {
-    let mut open = 0_usize;
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            b'(' => open += 1,
-            b')' => open = open.saturating_sub(1),
-            _ => {}
+    // For each open parenthesis the `NOT`s before it, then those that wait now.
+    let (mut outer, mut waiting) = (Vec::new(), 0_usize);
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let at = text.len() - rest.len();
+        let word = rest.split(|c: char| c.is_whitespace() || "()".contains(c)).next();
+        let word = word.unwrap_or_default();
+        rest = &rest[word.len().max(first.len_utf8())..];
+        match (first, word) {
+            ('(', _) => outer.push(std::mem::take(&mut waiting)),
+            (')', _) => {
+                outer.pop();
+                waiting = 0;
+            }
+            (_, "NOT") => waiting += 1,
+            (_, "") => {}
+            _ => waiting = 0,
         }
-        if open > NESTING_MAX {
+        if outer.len() + outer.iter().sum::<usize>() + waiting > NESTING_MAX {
             return Err(QueryError::Nesting { at });
         }
     }

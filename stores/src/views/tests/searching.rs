@@ -110,7 +110,9 @@ fn a_wrong_query_is_told_what_and_where() {
     ] {
         check_refused(query, expected);
     }
-    check_refused(&"(".repeat(21), "more than 20 parentheses are open at byte 20");
+    check_refused(&"(".repeat(21), "more than 20 parentheses and `NOT`s are open at byte 20");
+    check_refused(&"NOT ".repeat(21), "more than 20 parentheses and `NOT`s are open at byte 80");
+    check_refused(&"(NOT ".repeat(11), "more than 20 parentheses and `NOT`s are open at byte 50");
 }
 
 #[test]
