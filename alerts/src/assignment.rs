@@ -6,20 +6,35 @@ use std::sync::atomic::Ordering;
 
 use pipeline::log::{LogError, Position, TopicPartition, Validity};
 
+use crate::endpoint::Start;
 use crate::worker::Worker;
 
+/// Where an endpoint goes on.
+pub(crate) struct Places {
+    /// One for each partition assigned.
+    pub(crate) positions: Vec<(TopicPartition, Position)>,
+    /// Those among them that were chosen now, because the endpoint is new and asks for what comes:
+    /// they are to be committed before anything else.
+    pub(crate) chosen: Vec<(TopicPartition, Position)>,
+}
+
 /// Where to go on: where the log says that we stopped, if that is still there.
-pub(crate) fn positions(
-    worker: &Worker,
-    assigned: &[TopicPartition],
-) -> Result<Vec<(TopicPartition, Position)>, LogError> {
+pub(crate) fn places(worker: &Worker, assigned: &[TopicPartition]) -> Result<Places, LogError> {
     let log = &worker.log;
     let committed = log.committed(&worker.group.group, assigned)?;
     let mut positions = Vec::with_capacity(assigned.len());
+    let mut chosen = Vec::new();
     for (at, committed) in assigned.iter().zip(committed) {
         let range = log.range(at)?;
         let Some(committed) = committed else {
-            positions.push((at.clone(), Position::new(range.start, range.end.epoch)));
+            let position = match worker.endpoint.start {
+                Start::Oldest => Position::new(range.start, range.end.epoch),
+                Start::Now => range.end,
+            };
+            if worker.endpoint.start == Start::Now {
+                chosen.push((at.clone(), position));
+            }
+            positions.push((at.clone(), position));
             continue;
         };
         let (endpoint, next) = (&worker.endpoint.name, committed.offset);
@@ -42,5 +57,5 @@ pub(crate) fn positions(
         };
         positions.push((at.clone(), Position::new(offset, range.end.epoch)));
     }
-    Ok(positions)
+    Ok(Places { positions, chosen })
 }

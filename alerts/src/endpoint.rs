@@ -11,13 +11,28 @@ use crate::address::refusal;
 use crate::alert::Alert;
 use crate::secret::Secret;
 
+/// Where an endpoint begins that has never delivered anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// With the oldest alert that is retained: nothing is left out.
+    #[default]
+    Oldest,
+    /// With the alerts that come from now on. Where that is stands in the log at once, so a crash
+    /// does not move it.
+    Now,
+}
+
 /// One receiver of alerts.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Endpoint {
     /// Names the endpoint in its group (`notify-<name>`), in keys and in messages: 1 to 64 letters,
-    /// digits, `-` and `_`. Another name is another endpoint, which starts from the beginning.
+    /// digits, `-` and `_`. Another name is another endpoint, which begins anew.
     pub name: String,
+    /// Where it begins, if it has never delivered anything under this name.
+    #[serde(default)]
+    pub start: Start,
     /// `http://` or `https://`, without user and password. May itself be confidential: it is never
     /// logged.
     pub url: String,
@@ -92,6 +107,7 @@ impl Endpoint {
     pub fn new(name: impl Into<String>, url: impl Into<String>, secrets: Vec<Secret>) -> Self {
         Self {
             name: name.into(),
+            start: Start::default(),
             url: url.into(),
             secrets,
             rules: Vec::new(),

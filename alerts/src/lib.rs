@@ -32,7 +32,7 @@ mod worker;
 
 pub use address::refusal;
 pub use alert::{Alert, AlertError, Window};
-pub use endpoint::{Endpoint, EndpointError};
+pub use endpoint::{Endpoint, EndpointError, Start};
 pub use notifier::{Notifier, NotifierConfig, NotifierError, StopError};
 pub use secret::{Secret, SecretError};
 pub use signature::{Message, SignatureError, check_age, sign, verify};

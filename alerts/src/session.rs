@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use pipeline::fail_point::{self, FailPoint};
 use pipeline::log::{
-    BatchBuilder, Commit, CommitHandle, Event, LogError, Member, Outcome, TopicPartition,
+    BatchBuilder, Commit, CommitHandle, Event, LogError, Member, Outcome, Position, TopicPartition,
     partition_for,
 };
 use tokio::task::JoinSet;
 
 use crate::UNDELIVERED_TOPIC;
-use crate::assignment;
+use crate::assignment::{self, Places};
 use crate::delivery::{Ending, Finished, Job};
 use crate::marks;
 use crate::partition::{Partition, Snapshot, Taken};
@@ -225,7 +225,8 @@ impl<'a> Session<'a> {
     }
 
     fn assigned(&mut self, assigned: &[TopicPartition]) -> Result<(), End> {
-        let positions = assignment::positions(self.worker, assigned)?;
+        let Places { positions, chosen } = assignment::places(self.worker, assigned)?;
+        self.commit_chosen(chosen)?;
         let next: Vec<(TopicPartition, u64)> =
             positions.iter().map(|(at, position)| (at.clone(), position.offset)).collect();
         let (log, name) = (self.worker.log.as_ref(), &self.worker.endpoint.name);
@@ -241,6 +242,20 @@ impl<'a> Session<'a> {
             self.partitions.insert(at, partition);
         }
         Ok(())
+    }
+
+    /// Commits where a new endpoint begins, and waits for the outcome: from there on nothing is
+    /// left out.
+    fn commit_chosen(&mut self, offsets: Vec<(TopicPartition, Position)>) -> Result<(), End> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        match self.member.commit(Commit { appends: Vec::new(), offsets }).wait() {
+            Outcome::Committed { .. } => Ok(()),
+            Outcome::Aborted(reason) => Err(End::Broken(reason)),
+            Outcome::Fenced(reason) => Err(End::Fenced(reason)),
+            Outcome::Unknown(reason) => Err(End::Unknown(reason)),
+        }
     }
 
     /// Commits what is done of partitions that go to another member with the next poll. What is

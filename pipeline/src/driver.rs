@@ -14,6 +14,7 @@ pub use four_ways::{Script, check_four_ways, check_last_values_four_ways};
 use serde::Serialize;
 use stores::state::StateDb;
 
+use crate::bad_record::{AheadBound, BadRecordPolicy};
 use crate::clock::{Clock, ManualClock};
 use crate::codec::{Serde, Value, json};
 use crate::format::CONTROL_HEADER;
@@ -84,6 +85,9 @@ pub struct RawRecord {
 }
 
 impl TopologyDriver {
+    /// What the log's wall clock shows at the start of a test: 2023-11-14T22:13:20Z.
+    pub const WALL_MS: i64 = 1_700_000_000_000;
+
     /// Runs `topology` on topics of one partition; a commit follows each record that is piped in.
     ///
     /// # Panics
@@ -97,7 +101,7 @@ impl TopologyDriver {
     /// # Panics
     /// When the topology does not fit.
     pub fn with_partitions(topology: Topology, partitions: u32) -> Self {
-        let clock = Arc::new(ManualClock::at(1_700_000_000_000));
+        let clock = Arc::new(ManualClock::at(Self::WALL_MS));
         let wall: Arc<dyn Clock> = Arc::clone(&clock) as _;
         let storage = Arc::new(MemoryStorage::new());
         let settings = EmbeddedSettings::default();
@@ -112,6 +116,8 @@ impl TopologyDriver {
         settings.commit_interval = Duration::MAX / 4;
         settings.task.coalesce = false;
         settings.task.progress_interval = Duration::ZERO;
+        // The log's clock stands still in a test; records come from whenever the test says.
+        settings.task.timestamp_ahead_max = AheadBound::Unbounded;
         let parts = WorkerParts {
             plan: Arc::new(plan),
             log: Arc::clone(&log) as Arc<dyn Log>,
@@ -126,6 +132,29 @@ impl TopologyDriver {
     #[must_use]
     pub fn coalescing(mut self) -> Self {
         self.settings.task.coalesce = true;
+        self
+    }
+
+    /// Does `policy` with bad records whose topic has no rules of its own; without it they go to the
+    /// dead letters.
+    #[must_use]
+    pub fn with_bad_records(mut self, policy: BadRecordPolicy) -> Self {
+        self.settings.task.bad_records = policy;
+        self
+    }
+
+    /// Bounds how far ahead of the log's clock a record may be; that one stands at
+    /// [`Self::WALL_MS`] until it is moved. Without it there is no bound.
+    #[must_use]
+    pub fn with_timestamp_ahead_max(mut self, bound: AheadBound) -> Self {
+        self.settings.task.timestamp_ahead_max = bound;
+        self
+    }
+
+    /// Writes no record that is larger than this; without it, 1 MiB.
+    #[must_use]
+    pub fn with_record_bytes_max(mut self, bytes: usize) -> Self {
+        self.settings.task.record_bytes_max = bytes;
         self
     }
 
@@ -202,6 +231,16 @@ impl TopologyDriver {
             self.kill();
         }
         outcome
+    }
+
+    /// How often a task was dropped and made again.
+    pub fn restarts(&self) -> u64 {
+        self.parts.stats.restarts()
+    }
+
+    /// How many records were handled, those that were handled again included.
+    pub fn processed(&self) -> u64 {
+        self.parts.stats.records()
     }
 
     /// Kills the worker: everything that it has not committed is lost. The next call restores
@@ -318,6 +357,11 @@ impl TopologyDriver {
         all
     }
 
+    /// The log, to look at or to write to in other ways.
+    pub fn log(&self) -> Arc<dyn Log> {
+        Arc::clone(&self.log) as _
+    }
+
     /// What was dropped or set aside.
     pub fn counters(&self) -> &Counters {
         &self.parts.stats.counters
@@ -373,5 +417,7 @@ fn raw(partition: u32, record: &RecordRef<'_>) -> RawRecord {
     }
 }
 
+#[cfg(test)]
+mod bad_record_tests;
 #[cfg(test)]
 mod tests;

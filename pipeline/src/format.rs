@@ -1,6 +1,7 @@
 //! What Millpond writes into records beside the user's bytes. **Formats.**
 
 pub mod control;
+pub mod dead_letter;
 pub mod names;
 pub mod origin;
 

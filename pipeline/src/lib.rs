@@ -5,7 +5,9 @@
 //! sinks are topics of the log.
 
 pub mod aggregates;
+mod bad_record;
 pub mod codec;
+pub mod dead_letters;
 pub mod driver;
 mod dsl;
 pub mod follow;
@@ -21,6 +23,7 @@ mod task;
 mod topology;
 pub mod worker;
 
+pub use bad_record::{AheadBound, BadRecordPolicy, Defect, SourceRules, TIMESTAMP_AHEAD_MAX};
 pub use chrono_tz::Tz;
 pub use driver::TopologyDriver;
 pub use dsl::{
@@ -34,5 +37,5 @@ pub use operators::{
 };
 pub use record::{Change, Record, RecordInfo, Window, Windowed};
 pub use stores::{clock, fail_point, position};
-pub use task::{BadRecordPolicy, Counters, TaskError, TaskSettings};
+pub use task::{Broken, Counters, TaskError, TaskSettings};
 pub use topology::{Plan, PlanError, TaskId, Topology, TopologyError, ViewPlan};

@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::bad_record::Defect;
 use crate::codec::{CodecError, Serde};
 use crate::key::Key;
 use crate::operator::{Fault, Next};
@@ -191,7 +192,8 @@ impl<'c, K: Clone, V: Clone> ProcessorContext<'_, 'c, K, V> {
 
     /// The error for a record that cannot be handled, with the reason.
     pub fn bad_record(&self, reason: impl Into<String>) -> ProcessorError {
-        Fault::BadRecord { node: self.node.to_owned(), reason: reason.into() }.into()
+        let (node, reason) = (self.node.to_owned(), reason.into());
+        Fault::BadRecord { node, defect: Defect::Refused, reason }.into()
     }
 }
 
@@ -274,7 +276,7 @@ impl<K: Key, V> OpenStore<'_, '_, K, V> {
             return Ok(bytes);
         }
         let reason = format!("store `{}` has no null keys", self.store.name);
-        Err(Fault::BadRecord { node: self.node.to_owned(), reason }.into())
+        Err(Fault::BadRecord { node: self.node.to_owned(), defect: Defect::Key, reason }.into())
     }
 
     fn damaged(&self, error: &CodecError) -> ProcessorError {

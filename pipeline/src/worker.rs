@@ -295,12 +295,10 @@ impl Worker {
         let mut broken = None;
         for task in self.tasks.values_mut() {
             let limit = self.settings.poll_records_max;
-            match task.process(limit, self.globals.tables(), &self.poison) {
-                Ok(done) => processed += done,
-                Err(error) => {
-                    broken = Some((task.id, error));
-                    break;
-                }
+            let tables = self.globals.tables();
+            if let Err(error) = task.process(limit, tables, &self.poison, &mut processed) {
+                broken = Some((task.id, error));
+                break;
             }
         }
         self.parts.stats.processed(processed as u64);
@@ -318,7 +316,9 @@ impl Worker {
             return false;
         }
         let since = self.parts.clock.elapsed().saturating_sub(self.committed_at);
-        since >= self.settings.commit_interval || self.bytes() >= self.settings.overlay_bytes_max
+        since >= self.settings.commit_interval
+            || self.bytes() >= self.settings.overlay_bytes_max
+            || self.tasks.values().any(Task::wants_commit)
     }
 
     fn bytes(&self) -> usize {
@@ -416,7 +416,7 @@ impl Worker {
         self.parts.stats.committed();
         self.failures = 0;
         for (partition, position) in &committed.offsets {
-            self.poison.retain(|(at, offset, _)| at != partition || *offset >= position.offset);
+            self.poison.retain(|(at, offset), _| at != partition || *offset >= position.offset);
         }
         let now = self.parts.clock.elapsed();
         if now.saturating_sub(self.flushed_at) >= self.settings.flush_interval {

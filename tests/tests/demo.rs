@@ -35,7 +35,7 @@ pub(crate) fn binary() -> &'static Path {
     })
 }
 
-fn millpond(directory: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn millpond(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.args(arguments).arg("--data-dir").arg(directory);
     let ours = |(name, _): &(String, String)| name.starts_with("MILLPOND_");
@@ -46,7 +46,7 @@ fn millpond(directory: &Path, arguments: &[&str]) -> Command {
 }
 
 /// A process that is killed when a test ends early.
-struct Running {
+pub(crate) struct Running {
     child: Child,
 }
 
@@ -66,7 +66,7 @@ impl Running {
     }
 
     /// Starts `command`, and waits until it says in the lock file where it listens.
-    fn start(directory: &Path, mut command: Command) -> Self {
+    pub(crate) fn start(directory: &Path, mut command: Command) -> Self {
         let log = directory.join("stderr.txt");
         let stderr = std::fs::File::create(&log).unwrap();
         let child = command.stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
@@ -82,7 +82,7 @@ impl Running {
         running
     }
 
-    fn signal(&mut self, name: &str) -> Option<i32> {
+    pub(crate) fn signal(&mut self, name: &str) -> Option<i32> {
         let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status();
         assert!(sent.unwrap().success());
         self.child.wait().unwrap().code()
@@ -121,12 +121,12 @@ fn get(directory: &Path, path: &str) -> Value {
     values.next().unwrap().unwrap()
 }
 
-fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
 }
 
 /// Asks until the answer is `Some`.
-fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let clock = SystemClock::new();
     loop {
         if let Some(found) = ask() {
@@ -145,7 +145,7 @@ fn search(directory: &Path, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn error_of(output: &Output) -> String {
+pub(crate) fn error_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -196,7 +196,7 @@ fn a_second_process_is_refused_and_sigterm_ends_the_first_quickly() {
     assert!(clock.elapsed() < Duration::from_secs(10), "it took {:?}", clock.elapsed());
 }
 
-fn json_of(directory: &Path, arguments: &[&str]) -> Vec<Value> {
+pub(crate) fn json_of(directory: &Path, arguments: &[&str]) -> Vec<Value> {
     let output = millpond(directory, arguments).output().unwrap();
     assert!(output.status.success(), "{}", error_of(&output));
     let values = serde_json::Deserializer::from_slice(&output.stdout).into_iter();

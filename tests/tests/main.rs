@@ -4,7 +4,11 @@
 //! module here, not another file beside this one.
 
 #[cfg(test)]
+mod bad_records;
+#[cfg(test)]
 mod cases;
+#[cfg(test)]
+mod dead_letters;
 // The attribute tells clippy that it is all tests, its helpers too.
 #[cfg(test)]
 mod crashes;

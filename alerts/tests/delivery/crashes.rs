@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use alerts::EndpointState;
+use alerts::{EndpointState, Start};
 use pipeline::log::Log;
 
 use crate::support::*;
@@ -39,6 +39,28 @@ async fn every_alert_arrives_through_kills_and_few_come_twice() {
     let repeats: usize = hooks.accepted().values().map(|count| count - 1).sum();
     assert!(repeats <= KILLS * concurrency_max, "{repeats} accepted calls were repeated");
     assert!(undelivered(&*log).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_begins_now_leaves_out_the_past_and_nothing_after() {
+    let hooks = Hooks::start(|_, _| Reply::Status(200)).await;
+    let log = log();
+    write_alerts(&*log, 0..20);
+    let begins_now = || {
+        let mut endpoint = endpoint("late", hooks.url());
+        endpoint.start = Start::Now;
+        endpoint
+    };
+    let first = start(&log, vec![begins_now()]);
+    eventually("its place is in the log", || uncommitted(&*log, "late") == 0).await;
+    // Killed before it has delivered anything: what comes meanwhile is not the past.
+    drop(first);
+    write_alerts(&*log, 20..30);
+    let second = start(&log, vec![begins_now()]);
+    hooks.wait_for(&ids(20..30)).await;
+    stop(second).await;
+    let accepted = hooks.accepted();
+    assert!(ids(0..20).iter().all(|id| !accepted.contains_key(id)), "{accepted:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use alerts::receiver::{Receiver, ReceiverConfig};
 use pipeline::clock::SystemClock;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::support::*;
 
@@ -74,4 +76,67 @@ async fn get(url: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+/// A server that speaks TLS with a certificate that nobody has vouched for; it counts the
+/// handshakes that come to an end, and says how the others broke off.
+fn self_signed_server() -> (std::net::SocketAddr, std::sync::mpsc::Receiver<Result<(), String>>) {
+    let directory = tempfile::tempdir().unwrap();
+    let made = std::process::Command::new("openssl")
+        .current_dir(directory.path())
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
+        .args(["-keyout", "key.pem", "-out", "cert.pem"])
+        .output()
+        .expect("this test makes a certificate with openssl: install the package `openssl`");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let read = |name: &str| std::fs::read(directory.path().join(name)).unwrap();
+    let certificate = CertificateDer::from_pem_slice(&read("cert.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(&read("key.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut ended = Ok(());
+            while ended.is_ok() && connection.is_handshaking() {
+                let step = connection.complete_io(&mut stream);
+                ended = step.map(drop).map_err(|error| error.to_string());
+            }
+            if sender.send(ended).is_err() {
+                break;
+            }
+        }
+    });
+    (address, ended)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_nobody_has_vouched_for_is_refused() {
+    let (address, handshakes) = self_signed_server();
+    let log = log();
+    write_alerts(&*log, 0..1);
+    let url = format!("https://localhost:{}/hook", address.port());
+    let mut endpoint = endpoint("tls", &url);
+    endpoint.attempts_max = 2;
+    let notifier = start(&log, vec![endpoint]);
+    eventually("given up", || stats(&notifier).undelivered == 1).await;
+    let kept = undelivered(&*log);
+    let reason = kept.values().next().unwrap()["reason"].as_str().unwrap();
+    assert!(reason.contains("certificate"), "{reason}");
+    for _ in 0..2 {
+        let ended = handshakes.recv_timeout(PATIENCE).unwrap();
+        assert!(ended.is_err(), "the client went on with a certificate that it cannot trust");
+    }
+    stop(notifier).await;
 }

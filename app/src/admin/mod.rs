@@ -1,9 +1,11 @@
-//! The admin API: topics, topologies and figures, for whoever can read the data directory.
+//! The admin API: topics, topologies, dead letters and figures, for whoever can read the data
+//! directory.
 //!
 //! Everything here wants `Authorization: Bearer <key>`, the key that lies in the lock file. It
-//! changes nothing. The command line asks here too, so that a command shows the same whether a
-//! process runs or not.
+//! changes nothing but what is done about dead letters. The command line asks here too, so that a
+//! command shows the same whether a process runs or not.
 
+mod dlq;
 mod records;
 mod tasks;
 mod topics;
@@ -15,11 +17,12 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use pipeline::log::LogError;
 use problem_details::ProblemDetails;
 
+pub(crate) use dlq::{DeadLetterCount, DeadLetterCounts, DeadLettersHandled};
 pub(crate) use tasks::{LagReport, TaskReport};
 pub(crate) use topics::{PartitionReport, TopicReport};
 pub(crate) use topologies::TopologyReport;
@@ -37,6 +40,11 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/topologies/{name}", get(topologies::show))
         .route("/tasks", get(tasks::tasks))
         .route("/lag", get(tasks::lag))
+        .route("/dlq", get(dlq::list))
+        .route("/dlq/counts", get(dlq::counts))
+        .route("/dlq/replay", post(dlq::replay))
+        .route("/dlq/drop", post(dlq::drop))
+        .route("/dlq/{id}", get(dlq::show))
         .route("/stats", get(stats))
         .fallback(unknown)
         .with_state(shared)

@@ -113,7 +113,7 @@ fn shown(partition: u32, record: &RecordRef<'_>) -> Box<RawValue> {
     serde_json::value::to_raw_value(&shown).expect("texts, numbers and JSON are JSON")
 }
 
-fn text(bytes: Option<&[u8]>) -> Value {
+pub(super) fn text(bytes: Option<&[u8]>) -> Value {
     match bytes.map(|bytes| (std::str::from_utf8(bytes), bytes)) {
         None => Value::Null,
         Some((Ok(text), _)) if !text.contains(|c: char| c.is_control()) => text.into(),
@@ -121,7 +121,7 @@ fn text(bytes: Option<&[u8]>) -> Value {
     }
 }
 
-fn value(bytes: Option<&[u8]>) -> Box<RawValue> {
+pub(super) fn value(bytes: Option<&[u8]>) -> Box<RawValue> {
     let parsed = bytes.and_then(|bytes| serde_json::from_slice::<Box<RawValue>>(bytes).ok());
     // A value over several lines would not be one JSON line.
     let parsed = parsed.filter(|value| !value.get().contains(['\n', '\r']));

@@ -6,6 +6,7 @@
 
 mod config;
 mod demo;
+mod dlq;
 mod duration;
 mod ingest;
 mod lines;
@@ -90,6 +91,8 @@ enum Command {
     Tasks(tasks::Tasks),
     /// Show how far the topologies' consumer groups are, wherever they run.
     Lag(tasks::Tasks),
+    /// Look at dead letters, send them again, or drop them.
+    Dlq(dlq::DeadLetters),
     /// Look at topologies.
     Topology(topology::Topologies),
     /// Search a view.
@@ -160,6 +163,7 @@ impl Command {
             Self::Topics(topics) => topics.run(app, printer),
             Self::Tasks(tasks) => tasks.tasks(app, printer),
             Self::Lag(tasks) => tasks.lag(app, printer),
+            Self::Dlq(letters) => letters.run(app, printer),
             Self::Topology(topology) => topology.run(app, printer),
             Self::Search(search) => search.run(app, printer),
             Self::Config(config) => config.run(app, printer),

@@ -76,6 +76,11 @@ impl Target {
         self.own.as_ref()
     }
 
+    /// What the wall clock of this machine shows, in milliseconds since 1970.
+    pub(super) fn now_ms(&self) -> i64 {
+        SystemClock::new().wall_ms()
+    }
+
     /// Ends the process that was started for this command.
     ///
     /// # Errors

@@ -12,11 +12,25 @@ use super::values::Secret;
 /// A file that holds a secret holds little else.
 const SECRET_BYTES_MAX: u64 = 4096;
 
+/// Where an endpoint begins that has never delivered anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndpointStart {
+    /// With the oldest alert that is retained.
+    #[default]
+    Oldest,
+    /// With the alerts that come from now on.
+    Now,
+}
+
 /// A webhook endpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// What it is called in logs, commands and delivery records.
     pub name: String,
+    /// Where it begins, if it has never delivered anything under this name.
+    #[serde(default)]
+    pub start: EndpointStart,
     /// The URL that alerts are posted to.
     pub url: String,
     /// The key that messages are signed with. Once loaded, it is here whatever it came from.

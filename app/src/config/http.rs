@@ -20,6 +20,8 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Allows an address beyond loopback although nobody is authenticated.
     pub insecure: bool,
+    /// Connections open at once; more are answered 503 and closed.
+    pub connections_max: usize,
     /// The largest body of an ingest request.
     pub body_bytes_max: u64,
     /// Ingest requests handled at once; more are answered 503.
@@ -47,6 +49,7 @@ impl Default for Http {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             insecure: false,
+            connections_max: 1024,
             body_bytes_max: 8 << 20,
             ingest_concurrency_max: 64,
             ingest_records_per_second_max: 0,
@@ -66,6 +69,7 @@ impl Http {
         if !self.listen.ip().is_loopback() && !self.insecure {
             return Err(at.fault("listen", BEYOND_LOOPBACK));
         }
+        at.range("connections_max", self.connections_max as u64, 1..=65_536)?;
         at.range("body_bytes_max", self.body_bytes_max, 1024..=1 << 30)?;
         at.range("ingest_concurrency_max", self.ingest_concurrency_max as u64, 1..=10_000)?;
         let rate = self.ingest_records_per_second_max;

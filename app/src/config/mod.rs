@@ -48,16 +48,16 @@ use self::topologies::Written;
 
 pub(crate) use self::nearest::nearest;
 
-pub use self::endpoints::Endpoint;
+pub use self::endpoints::{Endpoint, EndpointStart};
 pub use self::error::{ConfigError, Diagnostic};
 pub use self::http::Http;
 pub use self::kafka::Kafka;
 pub use self::log::{CommitDurability, Guarantee, Log, LogKind};
 pub use self::memory::{MemoryError, MemoryShares};
-pub use self::sources::{FileFormat, FileSource, Sources, SyslogSource};
+pub use self::sources::{FileFormat, FileSource, FileStart, Sources, SyslogSource};
 pub use self::topics::Topic;
 pub use self::topologies::{Topology, TopologyDefaults};
-pub use self::values::{IdleTimeout, Retention, Secret, SyslogListen, Year, Zone};
+pub use self::values::{Ahead, IdleTimeout, Retention, Secret, SyslogListen, Year, Zone};
 pub use self::worker::{BadRecordPolicy, Index, Worker};
 
 /// Every setting, with its default where nothing was said.

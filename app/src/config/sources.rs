@@ -32,6 +32,16 @@ pub enum FileFormat {
     Syslog,
 }
 
+/// Where to begin in a file that was never read before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileStart {
+    /// At its first line.
+    Beginning,
+    /// Behind what is there: only what is written from now on.
+    End,
+}
+
 /// A file that is followed as it grows, also through rotation by rename.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FileSource {
@@ -42,6 +52,9 @@ pub struct FileSource {
     /// What a line is.
     #[serde(default = "lines")]
     pub format: FileFormat,
+    /// Where to begin in a file that was never read before.
+    #[serde(default = "beginning")]
+    pub start: FileStart,
     /// The year of syslog lines that name none.
     #[serde(default = "auto")]
     pub year: Year,
@@ -107,6 +120,10 @@ impl SyslogSource {
 
 fn lines() -> FileFormat {
     FileFormat::Lines
+}
+
+fn beginning() -> FileStart {
+    FileStart::Beginning
 }
 
 fn auto() -> Year {

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{At, NOT_A_TOPIC_NAME, is_field_path, is_topic_name};
 use super::error::Fault;
-use super::values::Retention;
+use super::values::{Ahead, Retention};
+use super::worker::BadRecordPolicy;
 
 /// Settings of one topic; what is unset is as `[log]` says.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,10 @@ pub struct Topic {
     pub retention_ms: Option<Retention>,
     /// How many bytes a partition keeps.
     pub retention_bytes: Option<Retention>,
+    /// What topologies do with bad records of this topic.
+    pub bad_record_policy: Option<BadRecordPolicy>,
+    /// How far event time may lie ahead of the time at which a record was appended.
+    pub timestamp_ahead_ms_max: Option<Ahead>,
 }
 
 pub(super) fn check(topics: &BTreeMap<String, Topic>, at: &At<'_>) -> Result<(), Fault> {

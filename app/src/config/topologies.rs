@@ -11,9 +11,11 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny};
 use super::error::{ConfigError, Fault, Origin, Place};
 use super::read::Reader;
 use super::tree::{Entry, Node, Table, Value};
+use super::worker::BadRecordPolicy;
 
-/// The one setting that every topology has.
+/// The settings that every topology has.
 const ENABLED: &str = "enabled";
+const BAD_RECORD_POLICY: &str = "bad_record_policy";
 
 /// A topology that the binary has, with every setting that it knows.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +31,9 @@ pub struct TopologyDefaults {
 pub struct Topology {
     /// Whether it runs at all.
     pub enabled: bool,
+    /// What is done with its bad records, if not what `[worker]` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bad_record_policy: Option<BadRecordPolicy>,
     /// Its settings in force: what was written, over the defaults.
     #[serde(flatten)]
     pub settings: toml::Table,
@@ -72,13 +77,20 @@ fn refuse_unknown(node: &Node, known: &[TopologyDefaults]) -> Result<(), Fault> 
 
 fn one_in_force(section: Option<&Node>, defaults: &toml::Table) -> Result<Topology, Fault> {
     let Some(section) = section else {
-        return Ok(Topology { enabled: true, settings: defaults.clone() });
+        let settings = defaults.clone();
+        return Ok(Topology { enabled: true, bad_record_policy: None, settings });
     };
     let mut known = defaults.clone();
     known.insert(ENABLED.to_owned(), toml::Value::Boolean(true));
+    known.insert(BAD_RECORD_POLICY.to_owned(), toml::Value::String(String::new()));
     let mut settings = laid_over(table_of(section)?, &known)?;
     let enabled = settings.remove(ENABLED).and_then(|it| it.as_bool()).unwrap_or(true);
-    Ok(Topology { enabled, settings })
+    settings.remove(BAD_RECORD_POLICY);
+    let policy = section.get(BAD_RECORD_POLICY).map(|node| {
+        BadRecordPolicy::deserialize(Reader::new(node))
+            .map_err(|fault| fault.at(node.place()).within(BAD_RECORD_POLICY))
+    });
+    Ok(Topology { enabled, bad_record_policy: policy.transpose()?, settings })
 }
 
 /// `defaults` with `table` laid over it, if it has the same keys and types.
@@ -161,6 +173,7 @@ impl Written {
         if let Some(section) = self.topologies.as_ref().and_then(|all| all.get(name)) {
             let mut own = table_of(section)?.clone();
             own.remove(ENABLED);
+            own.remove(BAD_RECORD_POLICY);
             node = node.overlaid(&Node::new(section.place().clone(), Value::Table(own)));
         }
         T::deserialize(Reader::new(&node)).map_err(|fault| fault.at(node.place()))

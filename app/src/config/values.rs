@@ -79,6 +79,35 @@ impl<'de> Deserialize<'de> for IdleTimeout {
     }
 }
 
+/// How far event time may lie ahead of the time at which a record was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ahead {
+    /// As far as it likes.
+    Unbounded,
+    /// So many milliseconds.
+    UpToMs(u64),
+}
+
+impl Serialize for Ahead {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Unbounded => serializer.serialize_str("unbounded"),
+            Self::UpToMs(ms) => serializer.serialize_u64(*ms),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Ahead {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = deserializer.deserialize_any(WordOrNumber("unbounded"))?;
+        match value.map(u64::try_from) {
+            None => Ok(Self::Unbounded),
+            Some(Ok(ms)) => Ok(Self::UpToMs(ms)),
+            Some(Err(_)) => Err(de::Error::custom("must be 0 or more, or \"unbounded\"")),
+        }
+    }
+}
+
 /// The year of lines that name none, as RFC 3164 has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Year {

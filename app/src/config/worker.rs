@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::At;
 use super::error::Fault;
-use super::values::IdleTimeout;
+use super::values::{Ahead, IdleTimeout};
 
 /// What is done with a record that does not decode, or on which a topology panics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +33,12 @@ pub struct Worker {
     /// How often the state is brought to files. After a crash, what came since is read again from
     /// the changelogs.
     pub state_flush_interval_ms: u64,
-    /// What is done with a record that does not decode, or on which a topology panics.
+    /// What is done with a record that does not decode, or on which a topology panics, unless its
+    /// topology or its topic says otherwise.
     pub bad_record_policy: BadRecordPolicy,
+    /// How far event time may lie ahead of the time at which the record was appended, unless its
+    /// topic says otherwise. What is farther ahead is a bad record.
+    pub timestamp_ahead_ms_max: Ahead,
 }
 
 impl Default for Worker {
@@ -46,6 +50,7 @@ impl Default for Worker {
             progress_interval_ms: 100,
             state_flush_interval_ms: 60_000,
             bad_record_policy: BadRecordPolicy::Dlq,
+            timestamp_ahead_ms_max: Ahead::UpToMs(3_600_000),
         }
     }
 }

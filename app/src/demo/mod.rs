@@ -30,7 +30,7 @@ use generator::Generator;
 use screen::Screen;
 
 use crate::app::App;
-use crate::config::{Config, Endpoint, Secret};
+use crate::config::{Config, Endpoint, EndpointStart, Secret};
 use crate::error::AppError;
 use crate::logs;
 use crate::roles::{self, DataDirectory, Ending, Process, Roles, Setup};
@@ -123,6 +123,7 @@ fn receiver(
     let secret = alerts::Secret::from_bytes(&bytes).map_err(|error| failed(error.to_string()))?;
     config.endpoints.push(Endpoint {
         name: "demo".to_owned(),
+        start: EndpointStart::Oldest,
         url: format!("http://{address}{RECEIVER}/hook"),
         secret: Some(Secret::new(secret_text(&bytes))),
         secret_file: None,

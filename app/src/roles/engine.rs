@@ -7,7 +7,10 @@ use pipeline::clock::Clock;
 use pipeline::follow::{FollowSettings, FollowerHandle, IndexFollower};
 use pipeline::log::Log;
 use pipeline::worker::{WorkerHandle, WorkerParts, WorkerSettings, WorkerStats};
-use pipeline::{BadRecordPolicy, Plan, TaskSettings, Topology, ViewPlan, follow, worker};
+use pipeline::{
+    AheadBound, BadRecordPolicy, Plan, SourceRules, TaskSettings, Topology, ViewPlan, follow,
+    worker,
+};
 use stores::state::{StateDb, StateSettings};
 use stores::views::Views;
 
@@ -15,7 +18,7 @@ use super::directory::DataDirectory;
 use super::health::Health;
 use super::log::OpenLog;
 use super::topics;
-use crate::config::{self, Config, IdleTimeout, LogKind, MemoryShares};
+use crate::config::{self, Ahead, Config, IdleTimeout, LogKind, MemoryShares};
 use crate::error::AppError;
 
 /// Attempts to open an embedded log again that has failed.
@@ -62,7 +65,12 @@ impl Engine<'_> {
     }
 
     /// Plans a topology, and makes its topics.
-    pub(super) fn plan(&self, log: &dyn Log, topology: Topology) -> Result<Arc<Plan>, AppError> {
+    pub(super) fn plan(
+        &self,
+        log: &dyn Log,
+        mut topology: Topology,
+    ) -> Result<Arc<Plan>, AppError> {
+        set_rules(self.config, &mut topology);
         let cleanup = topics::default_cleanup(self.config);
         let partitions = self.config.log.partitions;
         Ok(Arc::new(Plan::make(Arc::new(topology), log, (partitions, cleanup))?))
@@ -87,7 +95,8 @@ impl Engine<'_> {
             };
             let health = Arc::clone(&self.health);
             let failed = move |error: &worker::WorkerError| health.fail(error.to_string());
-            let settings = worker_settings(self.config, &self.shares, &format!("{name}-{number}"));
+            let settings =
+                worker_settings(self.config, &self.shares, name, &format!("{name}-{number}"));
             Ok(worker::spawn(parts, settings, failed)?)
         };
         stats.iter().enumerate().map(start).collect()
@@ -117,7 +126,38 @@ impl Engine<'_> {
     }
 }
 
-fn worker_settings(config: &Config, shares: &MemoryShares, instance: &str) -> WorkerSettings {
+/// Gives the topology's sources the rules that the configuration has for their topics.
+pub(super) fn set_rules(config: &Config, topology: &mut Topology) {
+    for (name, topic) in &config.topics {
+        let rules = SourceRules {
+            bad_records: topic.bad_record_policy.map(policy),
+            timestamp_ahead_max: topic.timestamp_ahead_ms_max.map(ahead),
+        };
+        topology.set_source_rules(name, rules);
+    }
+}
+
+fn policy(policy: config::BadRecordPolicy) -> BadRecordPolicy {
+    match policy {
+        config::BadRecordPolicy::Dlq => BadRecordPolicy::Dlq,
+        config::BadRecordPolicy::Skip => BadRecordPolicy::Skip,
+        config::BadRecordPolicy::Fail => BadRecordPolicy::Fail,
+    }
+}
+
+fn ahead(bound: Ahead) -> AheadBound {
+    match bound {
+        Ahead::Unbounded => AheadBound::Unbounded,
+        Ahead::UpToMs(ms) => AheadBound::AtMost(Duration::from_millis(ms)),
+    }
+}
+
+fn worker_settings(
+    config: &Config,
+    shares: &MemoryShares,
+    topology: &str,
+    instance: &str,
+) -> WorkerSettings {
     let config::Worker {
         commit_interval_ms,
         poll_records_max,
@@ -125,13 +165,12 @@ fn worker_settings(config: &Config, shares: &MemoryShares, instance: &str) -> Wo
         progress_interval_ms,
         state_flush_interval_ms,
         bad_record_policy,
+        timestamp_ahead_ms_max,
     } = config.worker.clone();
+    let own = config.topologies.get(topology).and_then(|topology| topology.bad_record_policy);
     let task = TaskSettings {
-        bad_records: match bad_record_policy {
-            config::BadRecordPolicy::Dlq => BadRecordPolicy::Dlq,
-            config::BadRecordPolicy::Skip => BadRecordPolicy::Skip,
-            config::BadRecordPolicy::Fail => BadRecordPolicy::Fail,
-        },
+        bad_records: policy(own.unwrap_or(bad_record_policy)),
+        timestamp_ahead_max: ahead(timestamp_ahead_ms_max),
         idle_timeout: match idle_timeout_ms {
             IdleTimeout::Never => None,
             IdleTimeout::AfterMs(ms) => Some(Duration::from_millis(ms)),

@@ -8,6 +8,7 @@
 //! ```
 //! It wires; what the parts do is theirs. Ending is bounded: see [`Process::stop`].
 
+mod connections;
 mod directory;
 mod engine;
 mod guard;
@@ -171,7 +172,7 @@ impl Process {
         let ingest = sources::ingest(config, &overview, ingested)?;
         let key = &directory.holder().admin_key;
         let router = server::router(config, Arc::clone(&overview), key, ingest, more);
-        let server = Server::start(bound, router, runtime.handle())?;
+        let server = Server::start(bound, router, &config.http, runtime.handle())?;
         let sources = match roles.has_sources() {
             true => Some(Sources::start(config, &overview, runtime.handle())?),
             false => None,

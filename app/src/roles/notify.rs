@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use alerts::{Endpoint, Notifier, NotifierConfig, Secret};
+use alerts::{Endpoint, Notifier, NotifierConfig, Secret, Start};
 use tokio::runtime::Handle;
 
 use super::overview::Overview;
-use crate::config::{self, Config};
+use crate::config::{self, Config, EndpointStart};
 use crate::error::AppError;
 
 /// The endpoints as the notifier wants them, checked.
@@ -21,6 +21,10 @@ fn endpoint(config: &config::Endpoint) -> Result<Endpoint, AppError> {
     let secret = config.secret.as_ref().ok_or_else(|| named(&"there is none"))?;
     let secret: Secret = secret.expose().parse().map_err(|error| named(&error))?;
     let endpoint = Endpoint {
+        start: match config.start {
+            EndpointStart::Oldest => Start::Oldest,
+            EndpointStart::Now => Start::Now,
+        },
         rules: config.rules.clone(),
         concurrency_max: config.concurrency_max,
         timeout_ms: config.timeout_ms,

@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::connections::Limited;
 use super::overview::Overview;
 use super::{Shared, guard, health, metrics};
 use crate::admin;
@@ -55,11 +56,17 @@ pub(super) struct Server {
 
 impl Server {
     /// Serves `router` on `bound`.
-    pub(super) fn start(bound: Bound, router: Router, runtime: &Handle) -> Result<Self, AppError> {
+    pub(super) fn start(
+        bound: Bound,
+        router: Router,
+        http: &Http,
+        runtime: &Handle,
+    ) -> Result<Self, AppError> {
         let Bound { listener, address } = bound;
         let _entered = runtime.enter();
         let listener = tokio::net::TcpListener::from_std(listener)
             .map_err(|source| AppError::Bind { address, source })?;
+        let listener = Limited::new(listener, http.connections_max);
         let (stop, stopped) = oneshot::channel();
         let stopped = async {
             // A sender that is gone means to stop, too.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use connectors::file::{FileSettings, FileTail, FileThread};
+use connectors::file::{FileSettings, FileTail, FileThread, Start};
 use connectors::ingest::{Ingest, IngestSettings, TopicSettings};
 use connectors::listen::{ListenSettings, SyslogListener};
 use connectors::syslog;
@@ -14,7 +14,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::overview::Overview;
-use crate::config::{Config, FileFormat, FileSource, SyslogListen, SyslogSource, Topic, Year};
+use crate::config::{
+    Config, FileFormat, FileSource, FileStart, SyslogListen, SyslogSource, Topic, Year,
+};
 use crate::error::AppError;
 
 /// The sources that run beside HTTP.
@@ -127,7 +129,11 @@ fn file(name: &str, source: &FileSource, config: &Config) -> Result<FileSettings
         timestamp_field: fields.timestamp_field.filter(|_| is_json),
         line_bytes_max: bytes(config.log.record_bytes_max),
     };
-    Ok(FileSettings::new(name, &source.path, &source.topic, parser))
+    let start = match source.start {
+        FileStart::Beginning => Start::Beginning,
+        FileStart::End => Start::End,
+    };
+    Ok(FileSettings { start, ..FileSettings::new(name, &source.path, &source.topic, parser) })
 }
 
 fn socket(source: &SyslogSource) -> ListenSettings {

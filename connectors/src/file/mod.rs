@@ -30,6 +30,16 @@ use crate::parser::{Parser, ParserSettings};
 use crate::positions::PositionEntry;
 use crate::writer::SharedWriter;
 
+/// Where to begin in a file of which the log knows nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At its first line.
+    Beginning,
+    /// Behind what is there: only what is written from then on. A file that is not there yet is
+    /// read from its first line when it comes.
+    End,
+}
+
 /// What is followed, and where its lines go.
 #[derive(Clone, Debug)]
 pub struct FileSettings {
@@ -41,6 +51,8 @@ pub struct FileSettings {
     pub topic: String,
     /// What its lines are.
     pub parser: ParserSettings,
+    /// Where to begin.
+    pub start: Start,
     /// How many bytes are read for one commit; more than the longest line.
     pub read_bytes_max: usize,
     /// How long to wait for the file to grow, in milliseconds.
@@ -58,6 +70,7 @@ impl FileSettings {
             name: name.to_owned(),
             path: path.into(),
             topic: topic.to_owned(),
+            start: Start::Beginning,
             read_bytes_max: (1 << 20).max(2 * parser.line_bytes_max),
             parser,
             poll_interval_ms: 250,
@@ -151,6 +164,8 @@ pub struct FileTail {
     parser: Parser,
     /// What the log has, once it was read.
     restored: bool,
+    /// The log has a position, or there is none to note before the first lines.
+    begun: bool,
     position: Option<FilePosition>,
     /// The file of `position`.
     open: Option<OpenFile>,
@@ -185,6 +200,7 @@ impl FileTail {
             counters: counters.source(&format!("file:{}", settings.name)),
             parser: Parser::new(settings.parser.clone()),
             restored: false,
+            begun: false,
             position: None,
             open: None,
             left_since_ms: None,
@@ -204,6 +220,9 @@ impl FileTail {
     pub fn run_once(&mut self, now_ms: i64) -> Result<Progress, FileError> {
         if !self.restored {
             self.restore()?;
+        }
+        if !self.begun {
+            self.begin_at_end(now_ms)?;
         }
         let Some((file, position)) = self.current()? else {
             return Ok(idle(FileState::Missing));
@@ -226,6 +245,7 @@ impl FileTail {
     fn restore(&mut self) -> Result<(), FileError> {
         self.writer.renew()?;
         let stored = self.entry.last()?;
+        self.begun = stored.is_some() || self.settings.start == Start::Beginning;
         self.position = stored
             .map(|bytes| FilePosition::decode(&bytes))
             .transpose()
@@ -236,6 +256,21 @@ impl FileTail {
         }
         self.open = None;
         self.restored = true;
+        Ok(())
+    }
+
+    /// Notes in the log that what is there is passed over, so that a crash before the first lines
+    /// does not pass over those as well.
+    fn begin_at_end(&mut self, now_ms: i64) -> Result<(), FileError> {
+        let position = match OpenFile::open(&self.settings.path)? {
+            Some(file) => FilePosition::end_of(&file, self.parser.year())?,
+            None => FilePosition::nowhere(self.parser.year()),
+        };
+        let mut commit = Commit::default();
+        self.entry.set(&mut commit, &position.encode(&self.settings.path), now_ms);
+        self.commit(commit)?;
+        self.position = Some(position);
+        self.begun = true;
         Ok(())
     }
 
@@ -253,7 +288,7 @@ impl FileTail {
             Some(found) => found,
             None => {
                 let Some(file) = OpenFile::open(path)? else { return Ok(None) };
-                if let Some(old) = &self.position {
+                if let Some(old) = self.position.as_ref().filter(|old| !old.is_nowhere()) {
                     self.report_gone(old, &file);
                 }
                 let fresh = FilePosition::start_of(&file, self.parser.year());

@@ -67,6 +67,36 @@ impl FilePosition {
         }
     }
 
+    /// The end of `file`. A line whose end has not been written yet is passed over as well.
+    pub(super) fn end_of(file: &OpenFile, year: Option<Year>) -> Result<Self, FileError> {
+        let offset = file.size()?;
+        let mut last = Vec::new();
+        if let Some(before) = offset.checked_sub(1) {
+            file.read_at(before, 1, &mut last)?;
+        }
+        let in_long_line = last.last().is_some_and(|byte| *byte != b'\n');
+        Self { offset, in_long_line, ..Self::start_of(file, year) }.after(file, year)
+    }
+
+    /// Before the beginning of a file that is not there yet.
+    pub(super) fn nowhere(year: Option<Year>) -> Self {
+        Self {
+            device: 0,
+            inode: 0,
+            fingerprint: fnv1a(&[]),
+            fingerprint_bytes: 0,
+            offset: 0,
+            line: 0,
+            in_long_line: false,
+            year,
+        }
+    }
+
+    /// Whether this is before the beginning of a file that was not there.
+    pub(super) fn is_nowhere(&self) -> bool {
+        (self.device, self.inode, self.offset) == (0, 0, 0)
+    }
+
     /// This place, to be stored: with the fingerprint of as much as has been read.
     pub(super) fn after(self, file: &OpenFile, year: Option<Year>) -> Result<Self, FileError> {
         let (device, inode) = file.identity();

@@ -18,6 +18,7 @@ struct World {
     log: Arc<TestLog>,
     counters: Counters,
     format: Format,
+    start: Start,
     read_bytes_max: usize,
 }
 
@@ -28,6 +29,7 @@ impl World {
             log: TestLog::with_topic("t", 1),
             counters: Counters::new(),
             format: Format::Lines,
+            start: Start::Beginning,
             read_bytes_max: 100,
         }
     }
@@ -56,6 +58,7 @@ impl World {
         let settings = FileSettings::new("src", self.path("a.log"), "t", parser);
         FileSettings {
             read_bytes_max: self.read_bytes_max,
+            start: self.start,
             rotate_wait_ms: 1000,
             poll_interval_ms: 1,
             ..settings
@@ -148,6 +151,38 @@ fn a_second_tail_of_the_same_name_fences_the_first() {
     assert!(matches!(first.run_once(NOW_MS), Err(FileError::Fenced { .. })));
     catch_up(&mut second, NOW_MS);
     assert_eq!(world.values(), ["one"]);
+}
+
+#[test]
+fn a_file_may_be_followed_from_its_end() {
+    let world = World { start: Start::End, ..World::new() };
+    world.append("old\nhalf a li");
+    let mut tail = world.tail();
+    catch_up(&mut tail, NOW_MS);
+    // The place is in the log, although no line is: what is written while nobody looks is read.
+    drop(tail);
+    world.append("ne\nnew\n");
+    catch_up(&mut world.tail(), NOW_MS);
+    assert_eq!(world.values(), ["new"]);
+    world.append("more\n");
+    catch_up(&mut world.tail(), NOW_MS);
+    assert_eq!(world.values(), ["new", "more"]);
+    // A file that was truncated is read from its beginning: all of it is new.
+    fs::write(world.path("a.log"), "t\n").unwrap();
+    catch_up(&mut world.tail(), NOW_MS);
+    assert_eq!(world.values(), ["new", "more", "t"]);
+}
+
+#[test]
+fn a_file_that_comes_later_is_new_from_its_beginning() {
+    let world = World { start: Start::End, ..World::new() };
+    let mut tail = world.tail();
+    assert_eq!(tail.run_once(NOW_MS).unwrap().state, FileState::Missing);
+    drop(tail);
+    world.append("first\n");
+    catch_up(&mut world.tail(), NOW_MS);
+    assert_eq!(world.values(), ["first"]);
+    assert_eq!(world.counted(Count::Lost), 0);
 }
 
 #[test]

@@ -61,55 +61,6 @@ fn a_global_table_is_joined_and_a_split_takes_the_first_branch() {
     assert_eq!(keys("unknown"), ["o3", "o4"]);
 }
 
-fn fragile() -> Topology {
-    let builder = TopologyBuilder::new("fragile");
-    builder
-        .stream::<String, i64>("in")
-        .dedup("seen", Duration::from_secs(60), |_, value, _| Some(value.to_string()))
-        .map_values(|_, value| {
-            assert!(value != 13, "thirteen");
-            value
-        })
-        .group_by_key()
-        .count("counts")
-        .to("out");
-    builder.build().unwrap()
-}
-
-#[test]
-fn a_panic_sets_its_record_aside_and_undoes_what_it_did() {
-    let mut driver = TopologyDriver::new(fragile());
-    for (at, value) in [1, 13, 2].into_iter().enumerate() {
-        let text = value.to_string();
-        driver.append("in", Some(b"k"), Some(text.as_bytes()), i64::try_from(at).unwrap());
-    }
-    driver.commit();
-    let counts = driver.read::<String, i64>("out");
-    assert_eq!(counts.iter().map(|record| record.value).collect::<Vec<_>>(), [Some(1), Some(2)]);
-    let dead = driver.read_raw("fragile-dlq");
-    assert_eq!(dead.len(), 1);
-    assert_eq!(dead[0].value.as_deref(), Some(&b"13"[..]));
-    // The id that `dedup` had noted before the panic is forgotten with everything else.
-    driver.pipe("in", "k", &13_i64, 9);
-    assert_eq!(driver.read_raw("fragile-dlq").len(), 2);
-}
-
-#[test]
-fn a_dead_letter_says_where_it_comes_from_and_why() {
-    let mut driver = TopologyDriver::new(fragile());
-    driver.pipe_bytes("in", Some(b"k"), Some(b"{broken"), 5);
-    driver.pipe_bytes("in", None, Some(b"1"), 6);
-    driver.pipe_bytes("in", Some(b"k"), Some(b"1"), -1);
-    let dead = driver.read_headers("fragile-dlq");
-    let message = |index: usize| dead[index]["__streams.errors.message"].clone();
-    assert!(message(0).contains("the value is not the JSON expected"), "{}", message(0));
-    assert!(message(1).contains("the key is null"), "{}", message(1));
-    assert!(message(2).contains("before 1970"), "{}", message(2));
-    assert_eq!(dead[0]["__streams.errors.topic"], "in");
-    assert_eq!(dead[2]["__streams.errors.offset"], "2");
-    assert_eq!(driver.counters().total("bad record to dead letters"), 3);
-}
-
 fn alerting() -> Topology {
     let builder = TopologyBuilder::new("app");
     let windows = TimeWindows::of_size_and_grace(Duration::from_secs(10), Duration::from_secs(5));
@@ -217,6 +168,19 @@ fn a_topology_that_cannot_work_says_which_node_and_what_to_do() {
     });
     assert!(matches!(window, TopologyError::Window { size_ms: 0, .. }), "{window}");
     assert_eq!(refused(|_| {}), TopologyError::Empty("app".into()));
+    let global = refused(|builder| {
+        builder.global_table::<String, i64>("rates", "rates");
+        builder.stream::<String, i64>("in").to("rates");
+    });
+    assert!(matches!(global, TopologyError::Cycle { .. }), "{global}");
+    let unnamed = refused(|builder| {
+        builder.stream::<String, i64>("");
+    });
+    assert!(unnamed.to_string().starts_with("`` cannot be a source topic"), "{unnamed}");
+    let dots = refused(|builder| {
+        builder.global_table::<String, i64>("..", "rates");
+    });
+    assert!(dots.to_string().contains("cannot be a global table's topic"), "{dots}");
     let name = refused(|builder| {
         builder.stream::<String, i64>("in").group_by_key().count("no spaces");
     });

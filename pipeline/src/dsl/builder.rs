@@ -57,6 +57,7 @@ impl TopologyBuilder {
         topic: &str,
         consumed: Consumed<V>,
     ) -> Stream<K, V> {
+        self.graph.borrow_mut().check_topic("source topic", topic);
         add_source(&self.graph, TopicName::External(topic.to_owned()), consumed)
     }
 
@@ -72,8 +73,8 @@ impl TopologyBuilder {
         store: &str,
         consumed: Consumed<V>,
     ) -> Table<K, V> {
-        let Consumed { value, timestamp } = consumed;
-        let optional = Consumed::with(crate::codec::nullable(value));
+        let Consumed { value, timestamp, rules } = consumed;
+        let optional = Consumed::with(crate::codec::nullable(value)).with_rules(rules);
         let optional = match timestamp {
             None => optional,
             Some(extract) => optional.with_timestamp(move |value: &Option<V>, own| {
@@ -96,6 +97,7 @@ impl TopologyBuilder {
             Ok(())
         };
         let mut graph = self.graph.borrow_mut();
+        graph.check_topic("global table's topic", topic);
         graph.check_name("store", store);
         if graph.globals.iter().any(|global| global.name == store) {
             let name = store.to_owned();
@@ -134,12 +136,13 @@ pub(crate) fn add_source<K: Key, V: Clone + 'static>(
         let source = graph.sources.len();
         let node = graph.add("KSTREAM-SOURCE", Role::Source(source), Vec::new());
         let name = graph.nodes[node].name.clone();
+        let rules = consumed.rules;
         let entry = Arc::new(move |assembly: &mut crate::operator::Assembly| {
             let next = after.assemble(assembly);
             Box::new(SourceEntry::new(name.clone(), consumed.clone(), next))
                 as Box<dyn crate::operator::Entry>
         });
-        graph.sources.push(SourceSpec { node, topic, entry, beside: false });
+        graph.sources.push(SourceSpec { node, topic, entry, beside: false, rules });
         node
     };
     Stream { graph: Rc::clone(graph), node, outlets, rekeyed: false }

@@ -2,21 +2,24 @@
 
 use std::sync::Arc;
 
+use crate::bad_record::{AheadBound, BadRecordPolicy, SourceRules};
 use crate::codec::{Serde, Value, json};
 
 type Extractor<V> = Arc<dyn Fn(&V, i64) -> i64 + Send + Sync>;
 
-/// How the values of a topic are decoded, and which of their fields is the event time.
+/// How the values of a topic are decoded, which of their fields is the event time, and what is
+/// done with records that are bad.
 #[derive(Clone)]
 pub struct Consumed<V> {
     pub(crate) value: Serde<V>,
     pub(crate) timestamp: Option<Extractor<V>>,
+    pub(crate) rules: SourceRules,
 }
 
 impl<V: 'static> Consumed<V> {
     /// Values decoded by `value`; the event time is the record's own timestamp.
     pub fn with(value: Serde<V>) -> Self {
-        Self { value, timestamp: None }
+        Self { value, timestamp: None, rules: SourceRules::default() }
     }
 
     /// Takes the event time from the value: `extract` gets it and the record's own timestamp,
@@ -27,6 +30,30 @@ impl<V: 'static> Consumed<V> {
         extract: impl Fn(&V, i64) -> i64 + Send + Sync + 'static,
     ) -> Self {
         self.timestamp = Some(Arc::new(extract));
+        self
+    }
+
+    /// Says what is done with a record of this topic that cannot be handled, here or in any
+    /// operator after it (Kafka Streams' `DeserializationExceptionHandler` and
+    /// `ProcessingExceptionHandler`). The configuration of the topic goes before it; without
+    /// either it is as the topology is configured.
+    #[must_use]
+    pub fn with_bad_records(mut self, policy: BadRecordPolicy) -> Self {
+        self.rules.bad_records = Some(policy);
+        self
+    }
+
+    /// Says how far event time may lie ahead of the time at which the log took the record in; what
+    /// is farther ahead is a bad record. The configuration of the topic goes before it.
+    #[must_use]
+    pub fn with_timestamp_ahead_max(mut self, bound: AheadBound) -> Self {
+        self.rules.timestamp_ahead_max = Some(bound);
+        self
+    }
+
+    /// The same topic and the same rules, read with other values.
+    pub(crate) fn with_rules(mut self, rules: SourceRules) -> Self {
+        self.rules = rules;
         self
     }
 }

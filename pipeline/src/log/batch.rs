@@ -77,6 +77,21 @@ impl BatchBuilder {
         self.count += 1;
     }
 
+    /// This place, to come back to with [`Self::rewind`].
+    pub(crate) fn mark(&self) -> BatchMark {
+        let Self { count, last_delta, max_timestamp, .. } = *self;
+        BatchMark { bytes: self.payload.len(), count, last_delta, max_timestamp }
+    }
+
+    /// Takes back the records pushed since `mark`.
+    pub(crate) fn rewind(&mut self, mark: BatchMark) {
+        assert!(mark.bytes <= self.payload.len(), "a mark lies behind nothing that was taken back");
+        self.payload.truncate(mark.bytes);
+        self.count = mark.count;
+        self.last_delta = mark.last_delta;
+        self.max_timestamp = mark.max_timestamp;
+    }
+
     /// The number of records.
     pub fn len(&self) -> u32 {
         self.count
@@ -138,6 +153,15 @@ impl BatchBuilder {
             payload: self.payload,
         }
     }
+}
+
+/// A place in a [`BatchBuilder`], between two records.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchMark {
+    bytes: usize,
+    count: u32,
+    last_delta: u32,
+    max_timestamp: i64,
 }
 
 /// The parts of a record that do not depend on where it lies.

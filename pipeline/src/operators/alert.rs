@@ -8,6 +8,7 @@ use chrono::{DateTime, SecondsFormat};
 use serde::Serialize;
 
 use super::dedup::{Seen, period_ms};
+use crate::bad_record::Defect;
 use crate::dsl::Stream;
 use crate::key::Key;
 use crate::operator::{Fault, Operator, Timed};
@@ -113,7 +114,7 @@ where
         self.value.clear();
         serde_json::to_writer(&mut self.value, &message).map_err(|error| {
             let reason = format!("the alert cannot be JSON: {error}");
-            Fault::BadRecord { node: self.node.clone(), reason }
+            Fault::BadRecord { node: self.node.clone(), defect: Defect::Encoding, reason }
         })?;
         let outgoing = Outgoing {
             timestamp: record.timestamp,

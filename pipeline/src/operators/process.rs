@@ -1,6 +1,5 @@
 //! `process`: a user's own processor as a node.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::kind;
@@ -11,7 +10,7 @@ use crate::key::Key;
 use crate::operator::{Fault, Next, Operator, Timed};
 use crate::processor::{KeyValueStore, Processor, ProcessorContext, Schedule, StoreId};
 use crate::record::Record;
-use crate::task::{Context, panic_text};
+use crate::task::Context;
 use crate::topology::{StoreRef, TopologyError};
 
 struct Process<K, V, P: Processor<K, V>> {
@@ -53,7 +52,7 @@ impl<K, V, P: Processor<K, V>> Process<K, V, P> {
             let Some(reached) = schedule.reached(last.unwrap_or(i64::MIN), now) else { continue };
             ctx.put(self.own, &key, &reached.to_be_bytes());
             if last.is_some() {
-                self.punctuate(*schedule, reached, ctx)?;
+                ctx.isolated(&[], |ctx| self.punctuate(*schedule, reached, ctx))?;
             }
         }
         Ok(())
@@ -64,6 +63,8 @@ impl<K, V, P: Processor<K, V>> Operator<K, V> for Process<K, V, P> {
     fn process(&mut self, record: Record<K, V>, ctx: &mut Context<'_>) -> Result<(), Fault> {
         let before = self.time.get(ctx)?;
         let stream_time = self.time.observe(record.timestamp, ctx)?;
+        // What the processor keeps in itself is its own: nobody else can take it back.
+        ctx.touch();
         let (node, stores, next) = (&self.node, &self.stores, &self.next);
         let mut inner = ProcessorContext { node, stores, next, stream_time, ctx };
         self.processor.process(record, &mut inner).map_err(|error| error.0)?;
@@ -84,11 +85,7 @@ impl<K, V, P: Processor<K, V>> Operator<K, V> for Process<K, V, P> {
 impl<K, V, P: Processor<K, V>> Timed for Process<K, V, P> {
     fn advance(&mut self, ctx: &mut Context<'_>) -> Result<(), Fault> {
         self.time.save(ctx);
-        let done = catch_unwind(AssertUnwindSafe(|| self.advance_wall_clock(ctx)));
-        done.unwrap_or_else(|panic| {
-            let reason = format!("panic: {}", panic_text(panic.as_ref()));
-            Err(Fault::BadRecord { node: self.node.clone(), reason })
-        })
+        self.advance_wall_clock(ctx)
     }
 
     fn wants_wall_clock(&self) -> Option<i64> {

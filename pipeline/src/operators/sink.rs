@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::bad_record::Defect;
 use crate::codec::{Serde, Value, json};
 use crate::dsl::{Stream, Table};
 use crate::key::Key;
@@ -37,7 +38,8 @@ impl<V> Sink<V> {
         let has_value = match value {
             None => false,
             Some(value) => self.codec.encode(value, &mut self.value).map_err(|error| {
-                Fault::BadRecord { node: self.node.clone(), reason: error.to_string() }
+                let (node, reason) = (self.node.clone(), error.to_string());
+                Fault::BadRecord { node, defect: Defect::Encoding, reason }
             })?,
         };
         let record = Outgoing {
@@ -86,7 +88,7 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
 impl<K: Clone + 'static, V: Clone + 'static> Stream<K, V> {
     fn add_sink(&self, topic: &str, coalesce: bool) -> (usize, String, SinkRef) {
         let mut graph = self.graph.borrow_mut();
-        graph.check_name("topic", topic);
+        graph.check_topic("topic", topic);
         let sink = graph.add_sink(self.node, Target::To(topic.to_owned()), coalesce);
         let node = graph.sinks[sink.0].node;
         (node, graph.nodes[node].name.clone(), sink)

@@ -1,6 +1,6 @@
 //! Sources: bytes become records.
 
-use crate::codec::CodecError;
+use crate::bad_record::Defect;
 use crate::dsl::Consumed;
 use crate::key::Key;
 use crate::log::RecordRef;
@@ -20,26 +20,32 @@ impl<K: Key, V: Clone + 'static> SourceEntry<K, V> {
         Self { node, consumed, next }
     }
 
-    fn decode(&self, record: &RecordRef<'_>) -> Result<Record<K, V>, (&'static str, CodecError)> {
-        let key = K::decode(record.key).map_err(|error| ("key", error))?;
-        let value = self.consumed.value.decode(record.value).map_err(|error| ("value", error))?;
+    fn decode(
+        &self,
+        record: &RecordRef<'_>,
+        ctx: &Context<'_>,
+    ) -> Result<Record<K, V>, (Defect, String)> {
+        let key =
+            K::decode(record.key).map_err(|error| (Defect::Key, format!("the key is {error}")))?;
+        let value = self.consumed.value.decode(record.value);
+        let value = value.map_err(|error| (Defect::Value, format!("the value is {error}")))?;
         let timestamp = match &self.consumed.timestamp {
             None => record.timestamp,
             Some(extract) => extract(&value, record.timestamp),
         };
-        if timestamp < 0 {
-            let reason = format!("{timestamp} ms is before 1970");
-            return Err(("timestamp", CodecError::new(reason)));
-        }
+        ctx.time_bounds()
+            .check(timestamp)
+            .map_err(|why| (Defect::Timestamp, format!("the timestamp {why}")))?;
         Ok(Record { key, value, timestamp })
     }
 }
 
 impl<K: Key, V: Clone + 'static> Entry for SourceEntry<K, V> {
     fn feed(&mut self, record: &RecordRef<'_>, ctx: &mut Context<'_>) -> Result<(), Fault> {
-        let decoded = self.decode(record).map_err(|(part, error)| Fault::BadRecord {
+        let decoded = self.decode(record, ctx).map_err(|(defect, reason)| Fault::BadRecord {
             node: self.node.clone(),
-            reason: format!("the {part} is {error}"),
+            defect,
+            reason,
         })?;
         ctx.observe(decoded.timestamp);
         self.next.forward(decoded, ctx)

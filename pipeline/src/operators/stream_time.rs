@@ -5,7 +5,7 @@ use stores::state::Entry;
 
 use super::kind;
 use crate::operator::Fault;
-use crate::task::Context;
+use crate::task::{Context, Remembered};
 use crate::topology::StoreRef;
 
 /// Entries forgotten in one commit at most, so that a commit stays short.
@@ -14,7 +14,8 @@ const PURGED_MAX: usize = 20_000;
 /// The largest timestamp that an operator has seen, kept as a meta entry of its store.
 pub(crate) struct StreamTime {
     store: StoreRef,
-    now: Option<i64>,
+    now: Remembered,
+    /// What the store has; `None` until it was read.
     saved: Option<i64>,
 }
 
@@ -22,36 +23,35 @@ const KEY: &[u8] = &[kind::META, b't'];
 
 impl StreamTime {
     pub(crate) fn new(store: StoreRef) -> Self {
-        Self { store, now: None, saved: None }
+        Self { store, now: Remembered::new(i64::MIN), saved: None }
     }
 
     /// Takes in a record's timestamp and answers with stream time after it.
     pub(crate) fn observe(&mut self, timestamp: i64, ctx: &mut Context<'_>) -> Result<i64, Fault> {
         let before = self.get(ctx)?;
         if timestamp > before {
-            self.now = Some(timestamp);
-            ctx.touch();
+            self.now.set(timestamp, ctx);
         }
         Ok(before.max(timestamp))
     }
 
     /// Stream time; [`i64::MIN`] before the first record.
     pub(crate) fn get(&mut self, ctx: &mut Context<'_>) -> Result<i64, Fault> {
-        if let Some(now) = self.now {
-            return Ok(now);
+        if self.saved.is_none() {
+            let stored = ctx.read(self.store, KEY, |value| {
+                value.and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?)))
+            })?;
+            let stored = stored.unwrap_or(i64::MIN);
+            self.saved = Some(stored);
+            self.now.load(stored);
         }
-        let stored = ctx.read(self.store, KEY, |value| {
-            value.and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?)))
-        })?;
-        self.saved = stored;
-        let now = stored.unwrap_or(i64::MIN);
-        self.now = Some(now);
-        Ok(now)
+        Ok(self.now.get())
     }
 
     /// Writes the meta entry, if stream time has moved since the last time.
     pub(crate) fn save(&mut self, ctx: &mut Context<'_>) {
-        if let Some(now) = self.now.filter(|now| Some(*now) != self.saved && *now != i64::MIN) {
+        let now = self.now.get();
+        if now != i64::MIN && Some(now) != self.saved {
             ctx.put(self.store, KEY, &now.to_be_bytes());
             self.saved = Some(now);
         }

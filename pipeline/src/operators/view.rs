@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use stores::views::{Field, FieldKind, ViewSchema};
+use stores::views::{DocumentCheck, Field, FieldKind, ViewSchema};
 
+use crate::bad_record::Defect;
 use crate::dsl::{Stream, Table};
 use crate::key::Key;
 use crate::operator::{Fault, Operator};
@@ -83,8 +84,15 @@ struct ViewSink<F> {
     node: String,
     sink: SinkRef,
     document: Arc<F>,
+    check: Arc<DocumentCheck>,
     key: String,
     value: Vec<u8>,
+}
+
+impl<F> ViewSink<F> {
+    fn bad(&self, defect: Defect, reason: String) -> Fault {
+        Fault::BadRecord { node: self.node.clone(), defect, reason }
+    }
 }
 
 impl<K, V, D, F> Operator<K, Change<V>> for ViewSink<F>
@@ -108,9 +116,10 @@ where
         if let Some(new) = &record.value.new {
             let document = (self.document)(&record.key, new);
             serde_json::to_writer(&mut self.value, &document).map_err(|error| {
-                let reason = format!("the document cannot be JSON: {error}");
-                Fault::BadRecord { node: self.node.clone(), reason }
+                self.bad(Defect::Encoding, format!("the document cannot be JSON: {error}"))
             })?;
+            let fits = self.check.check(&self.key, record.timestamp, &self.value);
+            fits.map_err(|error| self.bad(Defect::Document, error.to_string()))?;
         }
         let outgoing = Outgoing {
             timestamp: record.timestamp,
@@ -132,7 +141,7 @@ impl<K: Key, V: Clone + 'static> Table<K, V> {
         document: impl Fn(&K, &V) -> D + Send + Sync + 'static,
     ) {
         let stream = &self.changes;
-        let (node, node_name, sink) = {
+        let (node, node_name, sink, check) = {
             let mut graph = stream.graph.borrow_mut();
             graph.check_name("view", name);
             let sink = graph.add_sink(stream.node, Target::View(name.to_owned()), true);
@@ -145,16 +154,20 @@ impl<K: Key, V: Clone + 'static> Table<K, V> {
             if let Err(error) = schema.validate() {
                 let (view, reason) = (name.to_owned(), error.to_string());
                 graph.errors.push(TopologyError::View { view, reason });
+                // The topology is refused when it is built: what is added here runs nowhere.
+                return;
             }
+            let check = Arc::new(DocumentCheck::new(&schema));
             graph.views.push(ViewSpec { name: name.to_owned(), sink, schema });
             let node = graph.sinks[sink.0].node;
-            (node, graph.nodes[node].name.clone(), sink)
+            (node, graph.nodes[node].name.clone(), sink, check)
         };
         let document = Arc::new(document);
         stream.end(node, move || ViewSink {
             node: node_name.clone(),
             sink,
             document: Arc::clone(&document),
+            check: Arc::clone(&check),
             key: String::new(),
             value: Vec::new(),
         });

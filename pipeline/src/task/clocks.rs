@@ -85,7 +85,8 @@ impl Clocks {
                 repartitioned: false,
             },
             Kind::Repartition => {
-                Current { headers, origin: origin_of(record), clock: i64::MIN, repartitioned: true }
+                let (origin, clock) = (origin_of(record), i64::MIN);
+                Current { headers, origin, clock, repartitioned: true }
             }
         }
     }

@@ -2,16 +2,18 @@
 
 use stores::state::{Entry, StateError, Store};
 
+use super::attempt::Effects;
 use super::counters::Counters;
 use super::outputs::Outputs;
 use crate::aggregates::At;
+use crate::bad_record::{BadRecordPolicy, Defect, TimeBounds};
 use crate::codec::CodecError;
 use crate::format::EVENT_ID_HEADER;
 use crate::format::origin::Origin;
 use crate::globals::GlobalRows;
 use crate::log::Headers;
 use crate::operator::Fault;
-use crate::topology::{SinkRef, StoreRef};
+use crate::topology::{Graph, SinkRef, StoreRef};
 
 /// The stores, outputs and times that an operator works with. Made for each record.
 pub(crate) struct Context<'a> {
@@ -25,8 +27,16 @@ pub(crate) struct Context<'a> {
     pub(super) closing: Option<i64>,
     /// While time is advanced: the wall clock, in milliseconds since 1970-01-01 UTC.
     pub(super) wall_ms: Option<i64>,
-    /// Something was changed since the record began.
-    pub(super) touched: bool,
+    /// The event times that the record may have.
+    pub(super) bounds: TimeBounds,
+    /// The largest record that may be written, in bytes.
+    pub(super) record_bytes_max: usize,
+    /// What is done with results that break off when time passes.
+    pub(super) policy: BadRecordPolicy,
+    pub(super) graph: &'a Graph,
+    /// The node that works.
+    pub(super) node: usize,
+    pub(super) effects: &'a mut Effects,
 }
 
 /// The record that is being handled.
@@ -56,6 +66,16 @@ pub(crate) struct Outgoing<'a> {
 }
 
 impl Context<'_> {
+    /// Notes which node works from now on, and answers which one did.
+    pub(crate) fn enter(&mut self, node: usize) -> usize {
+        std::mem::replace(&mut self.node, node)
+    }
+
+    /// The event times that the record may have.
+    pub(crate) fn time_bounds(&self) -> TimeBounds {
+        self.bounds
+    }
+
     /// Takes in the event time of the record that a source has just decoded.
     pub(crate) fn observe(&mut self, timestamp: i64) {
         if self.current.repartitioned {
@@ -89,11 +109,15 @@ impl Context<'_> {
         self.closing
     }
 
-    /// Does `work` as what time makes, and not the current record: it has no origin.
-    pub(crate) fn made_by_time<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+    /// Does `work` as what time makes, and not the current record: it has no origin. As time passes
+    /// each result is [`Self::isolated`] from the others.
+    pub(crate) fn made_by_time(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         let nobody = Current { repartitioned: self.current.repartitioned, ..Current::none() };
         let record = std::mem::replace(&mut self.current, nobody);
-        let made = work(self);
+        let made = self.isolated(&[], work);
         self.current = record;
         made
     }
@@ -180,16 +204,24 @@ impl Context<'_> {
         self.globals[global].read(key, read)
     }
 
-    /// Sets `key` in `store`.
+    /// Sets `key` in `store`. A row that is too large for its changelog makes the record bad: it
+    /// is found out when the record is done.
     pub(crate) fn put(&mut self, store: StoreRef, key: &[u8], value: &[u8]) {
-        self.touched = true;
+        self.effects.changed = true;
         let slot = self.slot(store);
+        let bytes = key.len() + value.len();
+        if bytes > self.record_bytes_max {
+            let max = self.record_bytes_max;
+            let reason = format!("a row of {bytes} bytes is too large for its store: {max}");
+            self.effects.too_large.get_or_insert((self.node, reason));
+            return;
+        }
         self.stores[slot].put(key, value);
     }
 
     /// Removes `key` from `store`.
     pub(crate) fn delete(&mut self, store: StoreRef, key: &[u8]) {
-        self.touched = true;
+        self.effects.changed = true;
         let slot = self.slot(store);
         self.stores[slot].delete(key);
     }
@@ -204,10 +236,10 @@ impl Context<'_> {
         self.stores[self.slot(store)].scan(range, limit)
     }
 
-    /// An operator has changed what it remembers: if the record breaks off now, the task is made
-    /// again.
+    /// An operator is about to change what it keeps in itself, other than [`Remembered`] values: if
+    /// the record breaks off then, the task is made again from the log.
     pub(crate) fn touch(&mut self) {
-        self.touched = true;
+        self.effects.touched = true;
     }
 
     /// Writes `record` to `sink`.
@@ -228,21 +260,26 @@ impl Context<'_> {
         record: Outgoing<'_>,
         headers: &[(&str, &[u8])],
     ) -> Result<(), Fault> {
+        self.effects.changed = true;
         let sent = self.outputs.send(sink, record, &self.current, headers);
-        sent.map_err(|reason| Fault::BadRecord { node: node.to_owned(), reason })?;
-        self.touched = true;
-        Ok(())
+        sent.map_err(|reason| Fault::BadRecord {
+            node: node.to_owned(),
+            defect: Defect::TooLarge,
+            reason,
+        })
     }
 
     /// A value has no bytes.
     pub(crate) fn bad_value(&self, node: &str, error: &CodecError) -> Fault {
-        Fault::BadRecord { node: node.to_owned(), reason: error.to_string() }
+        let (node, reason) = (node.to_owned(), error.to_string());
+        Fault::BadRecord { node, defect: Defect::Encoding, reason }
     }
 
     /// What a store holds does not decode: it was written by another version of the topology, or
     /// damaged.
     pub(crate) fn bad_state(&self, node: &str, error: &CodecError) -> Fault {
-        Fault::BadRecord { node: node.to_owned(), reason: format!("its state is {error}") }
+        let reason = format!("its state is {error}");
+        Fault::BadRecord { node: node.to_owned(), defect: Defect::State, reason }
     }
 
     fn slot(&self, store: StoreRef) -> usize {

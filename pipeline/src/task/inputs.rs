@@ -55,6 +55,11 @@ impl Taken {
     pub(crate) fn record(&self) -> RecordRef<'_> {
         self.cursor.peek(&self.fetched.batch).expect("taken at a record")
     }
+
+    /// When the log took the record in; 0 if it does not say.
+    pub(crate) fn append_ms(&self) -> i64 {
+        self.fetched.batch.append_time_ms()
+    }
 }
 
 impl Inputs {

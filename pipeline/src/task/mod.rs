@@ -13,52 +13,53 @@
 //! There is no way back into a task after a failure: it is dropped with its overlays and made
 //! again from the log.
 
+mod attempt;
+mod bad;
+mod caught;
 mod clocks;
 mod context;
 mod counters;
+mod dead_letter;
 mod inputs;
 mod outputs;
+mod remembered;
 pub(crate) mod restore;
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use attempt::Broken;
+use attempt::{Attempt, Effects};
+use bad::InputRules;
 use clocks::Clocks;
 pub(crate) use context::{Context, Current, Outgoing};
 pub use counters::Counters;
 use inputs::{Inputs, Taken};
-use outputs::{DeadLetter, Outputs};
+use outputs::Outputs;
+pub(crate) use remembered::Remembered;
 use stores::state::{StateBatch, StateDb, StateError, Store};
 
+use crate::bad_record::{AheadBound, BadRecordPolicy, TIMESTAMP_AHEAD_MAX, TimeBounds};
 use crate::format::control::{self, Control};
 use crate::format::origin::Origin;
 use crate::format::{CONTROL_HEADER, ORIGIN_HEADER};
 use crate::globals::GlobalRows;
 use crate::log::{Appended, BatchBuilder, Fetched, LogError, Position, RecordRef, TopicPartition};
-use crate::operator::{Assembly, Entry, Fault, Timed};
+use crate::operator::{Assembly, Entry, Timed};
 use crate::operators::kind;
 use crate::topology::{Plan, TaskId};
-
-/// What is done with a record that cannot be handled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadRecordPolicy {
-    /// It goes to the application's dead-letter topic, with the reason, in the same commit.
-    Dlq,
-    /// It is counted and left out.
-    Skip,
-    /// The task stops.
-    Fail,
-}
 
 /// How tasks behave.
 #[derive(Clone, Copy, Debug)]
 pub struct TaskSettings {
-    /// What is done with bad records.
+    /// What is done with bad records, unless the topic has rules of its own.
     pub bad_records: BadRecordPolicy,
+    /// How far ahead of its append time a record's event time may lie, unless the topic has rules
+    /// of its own.
+    pub timestamp_ahead_max: AheadBound,
     /// How long a source partition that has been read to its end holds time back; `None` is for
     /// ever.
     pub idle_timeout: Option<Duration>,
@@ -74,6 +75,7 @@ impl Default for TaskSettings {
     fn default() -> Self {
         Self {
             bad_records: BadRecordPolicy::Dlq,
+            timestamp_ahead_max: AheadBound::AtMost(TIMESTAMP_AHEAD_MAX),
             idle_timeout: Some(Duration::from_secs(30)),
             progress_interval: Duration::from_millis(100),
             record_bytes_max: 1 << 20,
@@ -85,24 +87,38 @@ impl Default for TaskSettings {
 /// Why a task cannot go on, and so what its worker does next.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskError {
-    /// A record broke off half-way: abort, and handle it as bad when it comes again.
-    #[error("record {offset} of {partition} broke off: {reason}")]
+    /// A record broke off half-way, and what it did cannot be taken back alone: make the task
+    /// again, and handle the record as bad when it comes again.
+    #[error("record {offset} of {partition} broke off in {}: {}", broken.node, broken.message)]
     Poison {
         /// Where it lies.
         partition: TopicPartition,
         /// Where it lies.
         offset: u64,
-        /// What it broke with.
-        reason: String,
+        /// How it broke off.
+        broken: Broken,
     },
     /// The policy says that bad records stop the task.
-    #[error("record {offset} of {partition} is bad, and the policy is to fail: {reason}")]
+    #[error(
+        "record {offset} of {partition} is bad, and the policy is to fail: {node}: {reason}; mend \
+         the topology, or let the topic have another bad_record_policy, and start again"
+    )]
     BadRecord {
         /// Where it lies.
         partition: TopicPartition,
         /// Where it lies.
         offset: u64,
+        /// The node that could not handle it.
+        node: String,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// A node broke off when time had passed, and not over a single result.
+    #[error("{node} broke off as time passed: {reason}")]
+    Time {
+        /// The node.
+        node: String,
+        /// What is wrong.
         reason: String,
     },
     /// The committed offset of an input is no longer there.
@@ -128,8 +144,8 @@ pub enum TaskError {
     State(#[from] StateError),
 }
 
-/// Records known to break off half-way, with the reason: they are handled as bad.
-pub(crate) type Poison = BTreeSet<(TopicPartition, u64, String)>;
+/// Records known to break off half-way, and how: they are handled as bad.
+pub(crate) type Poison = BTreeMap<(TopicPartition, u64), Broken>;
 
 /// One task.
 pub(crate) struct Task {
@@ -141,11 +157,15 @@ pub(crate) struct Task {
     /// For each store of the graph, its place in `stores`.
     slots: Vec<Option<usize>>,
     entries: Vec<Box<dyn Entry>>,
-    timed: Vec<Rc<RefCell<dyn Timed>>>,
+    rules: InputRules,
+    /// The operators that follow time, with their nodes.
+    timed: Vec<(Rc<RefCell<dyn Timed>>, usize)>,
+    effects: Effects,
     inputs: Inputs,
     clocks: Clocks,
     outputs: Outputs,
     wall: WallClock,
+    wants_commit: bool,
 }
 
 /// What the task knows of the wall clock, for the operators that want it.
@@ -204,9 +224,12 @@ impl Task {
                 period: assembly.timed.iter().filter_map(|t| t.borrow().wants_wall_clock()).min(),
                 ..WallClock::default()
             },
-            timed: assembly.timed,
+            rules: InputRules::new(plan, id.sub, settings),
+            timed: assembly.timed.into_iter().zip(assembly.timed_nodes).collect(),
+            effects: Effects::default(),
             inputs: Inputs::new(partitions, starts),
             clocks,
+            wants_commit: false,
             plan: Arc::clone(plan),
         })
     }
@@ -240,18 +263,30 @@ impl Task {
         self.inputs.has_work()
     }
 
-    /// Handles up to `limit` records and answers how many.
+    /// Handles up to `limit` records; `done` counts them, also if the last one breaks off.
     pub(crate) fn process(
         &mut self,
         limit: usize,
         globals: &[GlobalRows],
         poison: &Poison,
-    ) -> Result<usize, TaskError> {
-        for done in 0..limit {
-            let Some(input) = self.inputs.next() else { return Ok(done) };
+        done: &mut usize,
+    ) -> Result<(), TaskError> {
+        for _ in 0..limit {
+            // Behind a record that cost the task its life a commit comes first: the next one that
+            // does so costs no more than what lies between.
+            if self.wants_commit {
+                break;
+            }
+            let Some(input) = self.inputs.next() else { break };
+            *done += 1;
             self.process_record(input, globals, poison)?;
         }
-        Ok(limit)
+        Ok(())
+    }
+
+    /// Whether it goes on only after a commit.
+    pub(crate) fn wants_commit(&self) -> bool {
+        self.wants_commit
     }
 
     fn process_record(
@@ -264,8 +299,9 @@ impl Task {
         let record = taken.record();
         let handled = if record.headers.get(CONTROL_HEADER).is_some() {
             self.hear(input, &record)
-        } else if let Some(reason) = known_poison(poison, &taken.partition, record.offset) {
-            self.bad_record(&taken.partition, &record, reason)
+        } else if let Some(broken) = known_poison(poison, &taken.partition, record.offset) {
+            self.wants_commit = true;
+            self.bad_record(input, &taken, broken)
         } else {
             self.feed(input, &taken, &record, globals)
         };
@@ -292,6 +328,7 @@ impl Task {
         globals: &[GlobalRows],
     ) -> Result<(), TaskError> {
         self.outputs.begin_record();
+        let entry = &mut self.entries[input];
         let mut ctx = Context {
             stores: &mut self.stores,
             slots: &self.slots,
@@ -301,49 +338,27 @@ impl Task {
             wall_ms: None,
             current: self.clocks.current(input, record, self.id.partition),
             closing: self.clocks.closing(),
-            touched: false,
+            bounds: self.rules.time_bounds(input, taken, record.timestamp),
+            record_bytes_max: self.settings.record_bytes_max,
+            policy: self.settings.bad_records,
+            graph: &self.plan.topology.graph,
+            node: self.rules.node(input),
+            effects: &mut self.effects,
         };
-        let entry = &mut self.entries[input];
-        let fed = catch_unwind(AssertUnwindSafe(|| entry.feed(record, &mut ctx)));
-        let (touched, clock) = (ctx.touched, ctx.current.clock);
-        let reason = match fed {
-            Ok(Ok(())) => {
+        let attempted = ctx.attempt(|ctx| entry.feed(record, ctx));
+        let clock = ctx.current.clock;
+        match attempted {
+            Ok(()) => {
                 self.clocks.observed(input, clock);
-                return Ok(());
+                Ok(())
             }
-            Ok(Err(Fault::State(error))) => return Err(error.into()),
-            Ok(Err(Fault::BadRecord { node, reason })) => format!("{node}: {reason}"),
-            Err(panic) => format!("panic: {}", panic_text(panic.as_ref())),
-        };
-        if touched {
-            let partition = taken.partition.clone();
-            return Err(TaskError::Poison { partition, offset: record.offset, reason });
+            Err(Attempt::Undone(broken)) => self.bad_record(input, taken, &broken),
+            Err(Attempt::Tainted(broken)) => {
+                let partition = taken.partition.clone();
+                Err(TaskError::Poison { partition, offset: record.offset, broken })
+            }
+            Err(Attempt::State(error)) => Err(error.into()),
         }
-        self.bad_record(&taken.partition, record, &reason)
-    }
-
-    fn bad_record(
-        &mut self,
-        at: &TopicPartition,
-        record: &RecordRef<'_>,
-        reason: &str,
-    ) -> Result<(), TaskError> {
-        tracing::debug!(partition = %at, offset = record.offset, reason, "bad record");
-        match self.settings.bad_records {
-            BadRecordPolicy::Fail => {
-                return Err(TaskError::BadRecord {
-                    partition: at.clone(),
-                    offset: record.offset,
-                    reason: reason.to_owned(),
-                });
-            }
-            BadRecordPolicy::Skip => self.counters.add(&at.topic, "bad record skipped"),
-            BadRecordPolicy::Dlq => {
-                self.counters.add(&at.topic, "bad record to dead letters");
-                self.outputs.dead_letter(DeadLetter { at, record, reason });
-            }
-        }
-        Ok(())
     }
 
     /// Notes the time, for the idle timeout. `now` is since any fixed moment.
@@ -406,6 +421,7 @@ impl Task {
             }
         }
         self.clocks.unchanged();
+        self.wants_commit = false;
         Ok(TaskCommit { appends, changelogs, offsets: self.inputs.positions() })
     }
 
@@ -421,17 +437,18 @@ impl Task {
             wall_ms: self.wall.now,
             current: Current::none(),
             closing: self.clocks.closing(),
-            touched: false,
+            bounds: TimeBounds::CALENDAR,
+            record_bytes_max: self.settings.record_bytes_max,
+            policy: self.settings.bad_records,
+            graph: &self.plan.topology.graph,
+            node: 0,
+            effects: &mut self.effects,
         };
         // From the sources on: what an operator hands on now, those after it save and close.
-        for timed in self.timed.iter().rev() {
-            timed.borrow_mut().advance(&mut ctx).map_err(|fault| match fault {
-                Fault::State(error) => error,
-                Fault::BadRecord { node, reason } => {
-                    StateError::Failed { doing: "advance", path: node, reason }
-                }
-            })?;
+        for (timed, node) in self.timed.iter().rev() {
+            ctx.pass_time(&mut *timed.borrow_mut(), *node)?;
         }
+        self.set_results_aside();
         Ok(())
     }
 
@@ -453,18 +470,11 @@ pub(crate) fn state_name(plan: &Plan, store: &str) -> String {
     plan.topology.names.changelog(store)
 }
 
-fn known_poison<'a>(poison: &'a Poison, at: &TopicPartition, offset: u64) -> Option<&'a str> {
-    let from = (at.clone(), offset, String::new());
-    let (found, place, reason) = poison.range(from..).next()?;
-    (found == at && *place == offset).then_some(reason.as_str())
-}
-
-pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without a text")
+fn known_poison<'a>(poison: &'a Poison, at: &TopicPartition, offset: u64) -> Option<&'a Broken> {
+    if poison.is_empty() {
+        return None;
+    }
+    poison.get(&(at.clone(), offset))
 }
 
 /// Where a record of a repartition topic comes from, by its header.

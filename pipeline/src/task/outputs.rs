@@ -6,11 +6,14 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 use super::TaskSettings;
+use super::attempt::Broken;
 use super::context::{Current, Outgoing};
+use super::dead_letter::{BadRecord, Letter, put_broken};
 use crate::format::control::{self, Control};
 use crate::format::{CONTROL_HEADER, EVENT_ID_HEADER, ORIGIN_HEADER};
+use crate::log::batch::BatchMark;
 use crate::log::record::put_header;
-use crate::log::{BatchBuilder, RecordRef, TopicPartition, partition_for};
+use crate::log::{BatchBuilder, TopicPartition, partition_for};
 use crate::topology::{Plan, SinkRef, Target, TaskId};
 
 /// All outputs of a task.
@@ -21,10 +24,13 @@ pub(crate) struct Outputs {
     dead_letter_topic: Arc<str>,
     record_bytes_max: usize,
     progress_interval: Duration,
+    task: TaskId,
     headers: Vec<u8>,
     origin: Vec<u8>,
     /// Headers that a processor has added to what the current record becomes.
     added: Vec<u8>,
+    /// What was sent since [`Self::begin`].
+    sent: Vec<Sent>,
 }
 
 struct SinkOutput {
@@ -59,12 +65,18 @@ struct Kept {
     headers: Box<[u8]>,
 }
 
-/// A record that could not be handled.
-#[derive(Clone, Copy)]
-pub(crate) struct DeadLetter<'a> {
-    pub(crate) at: &'a TopicPartition,
-    pub(crate) record: &'a RecordRef<'a>,
-    pub(crate) reason: &'a str,
+impl Kept {
+    fn bytes(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, |value| value.len()) + 100
+    }
+}
+
+/// What one record has added: taken back in reverse order.
+enum Sent {
+    /// To a batch, which was at this mark before.
+    Batch { sink: usize, partition: usize, before: BatchMark },
+    /// To the latest records of a sink, in place of another one.
+    Latest { sink: usize, replaced: Option<(usize, Kept)> },
 }
 
 impl Outputs {
@@ -99,9 +111,30 @@ impl Outputs {
             dead_letter_topic: plan.topology.names.dead_letters().into(),
             record_bytes_max: settings.record_bytes_max,
             progress_interval: settings.progress_interval,
+            task: id,
             headers: Vec::new(),
             origin: Vec::new(),
             added: Vec::new(),
+            sent: Vec::new(),
+        }
+    }
+
+    /// What was sent until now stays; what is sent from now on can be taken back.
+    pub(super) fn begin(&mut self) {
+        self.sent.clear();
+    }
+
+    /// Takes back what was sent since [`Self::begin`].
+    pub(super) fn undo(&mut self) {
+        while let Some(sent) = self.sent.pop() {
+            let (Sent::Batch { sink, .. } | Sent::Latest { sink, .. }) = &sent;
+            let output = self.sinks[*sink].as_mut().expect("it was sent there");
+            match sent {
+                Sent::Batch { partition, before, .. } => output.batches[partition].rewind(before),
+                Sent::Latest { replaced, .. } => {
+                    output.latest.as_mut().expect("it was sent there").take_back(replaced);
+                }
+            }
         }
     }
 
@@ -128,10 +161,6 @@ impl Outputs {
     ) -> Result<(), String> {
         let output = self.sinks[sink.0].as_mut().expect("a sink is in its own sub-topology");
         let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
-        if bytes > self.record_bytes_max {
-            let (topic, max) = (&output.topic, self.record_bytes_max);
-            return Err(format!("a record of {bytes} bytes is too large for {topic}: {max}"));
-        }
         self.headers.clear();
         if let Some(origin) = &current.origin {
             self.origin.clear();
@@ -149,35 +178,41 @@ impl Outputs {
         for (name, value) in headers {
             put_header(&mut self.headers, name, value);
         }
-        let partition = output.partition(record.key, current);
-        match (&mut output.latest, record.key) {
-            (Some(latest), Some(key)) => latest.put(partition, key, record, &self.headers),
-            _ => output.batches[partition as usize].push(
-                record.timestamp,
-                record.key,
-                record.value,
-                &self.headers,
-            ),
+        let bytes = bytes + self.headers.len();
+        if bytes > self.record_bytes_max {
+            let (topic, max) = (&output.topic, self.record_bytes_max);
+            return Err(format!("a record of {bytes} bytes is too large for {topic}: {max}"));
         }
+        let partition = output.partition(record.key, current);
+        let sink = sink.0;
+        self.sent.push(match (&mut output.latest, record.key) {
+            (Some(latest), Some(key)) => {
+                let replaced = latest.put(partition, key, record, &self.headers);
+                Sent::Latest { sink, replaced }
+            }
+            _ => {
+                let partition = partition as usize;
+                let batch = &mut output.batches[partition];
+                let before = batch.mark();
+                batch.push(record.timestamp, record.key, record.value, &self.headers);
+                Sent::Batch { sink, partition, before }
+            }
+        });
         Ok(())
     }
 
-    /// Sets a bad record aside: its own bytes, and headers that say what happened (KIP-1034).
-    pub(crate) fn dead_letter(&mut self, letter: DeadLetter<'_>) {
-        let DeadLetter { at, record, reason } = letter;
+    /// Sets a bad record aside: its own bytes, and headers that say what happened.
+    pub(super) fn dead_letter(&mut self, bad: &BadRecord<'_>, broken: &Broken) {
+        let Letter { timestamp, key, value } =
+            bad.letter(self.task, broken, self.record_bytes_max, &mut self.headers);
+        self.dead_letters.push(timestamp, key, value, &self.headers);
+    }
+
+    /// Notes that a result made by time, that of `key`, could not be handled.
+    pub(super) fn dead_result(&mut self, key: &[u8], broken: &Broken) {
         self.headers.clear();
-        self.headers.extend_from_slice(record.headers.as_bytes());
-        let (partition, offset) = (at.partition.to_string(), record.offset.to_string());
-        for (name, value) in [
-            ("__streams.errors.exception", "BadRecord"),
-            ("__streams.errors.message", reason),
-            ("__streams.errors.topic", &at.topic),
-            ("__streams.errors.partition", &partition),
-            ("__streams.errors.offset", &offset),
-        ] {
-            put_header(&mut self.headers, name, value.as_bytes());
-        }
-        self.dead_letters.push(record.timestamp, record.key, record.value, &self.headers);
+        put_broken(&mut self.headers, self.task, broken);
+        self.dead_letters.push(0, (!key.is_empty()).then_some(key), None, &self.headers);
     }
 
     /// Adds control records: to each partition that has data, and to each that has been told
@@ -222,6 +257,7 @@ impl Outputs {
     /// Takes everything written since the last time.
     pub(crate) fn drain(&mut self) -> Vec<(TopicPartition, BatchBuilder)> {
         let mut appends = Vec::new();
+        self.sent.clear();
         for output in self.sinks.iter_mut().flatten() {
             output.settle();
             for (partition, batch) in (0_u32..).zip(&mut output.batches) {
@@ -272,7 +308,14 @@ impl SinkOutput {
 }
 
 impl Latest {
-    fn put(&mut self, partition: u32, key: &[u8], record: Outgoing<'_>, headers: &[u8]) {
+    /// Puts `record` in the place of the one that `key` had, which is the answer, with its place.
+    fn put(
+        &mut self,
+        partition: u32,
+        key: &[u8],
+        record: Outgoing<'_>,
+        headers: &[u8],
+    ) -> Option<(usize, Kept)> {
         let kept = Kept {
             partition,
             timestamp: record.timestamp,
@@ -280,14 +323,34 @@ impl Latest {
             value: record.value.map(Box::from),
             headers: headers.into(),
         };
-        self.bytes += kept.key.len() + record.value.map_or(0, <[u8]>::len) + 100;
+        self.bytes += kept.bytes();
         let place = self.records.len();
-        match self.places.get_mut(key) {
-            Some(old) => self.records[std::mem::replace(old, place)] = None,
+        let replaced = match self.places.get_mut(key) {
+            Some(old) => {
+                let old = std::mem::replace(old, place);
+                self.records[old].take().map(|kept| (old, kept))
+            }
             None => {
                 self.places.insert(key.into(), place);
+                None
+            }
+        };
+        self.records.push(Some(kept));
+        replaced
+    }
+
+    /// Takes back the last [`Self::put`], which replaced `replaced`.
+    fn take_back(&mut self, replaced: Option<(usize, Kept)>) {
+        let last = self.records.pop().flatten().expect("the last one put is there");
+        self.bytes -= last.bytes();
+        match replaced {
+            None => {
+                self.places.remove(&last.key);
+            }
+            Some((place, kept)) => {
+                self.places.insert(last.key, place);
+                self.records[place] = Some(kept);
             }
         }
-        self.records.push(Some(kept));
     }
 }

@@ -21,6 +21,17 @@ pub enum TopologyError {
         /// The name.
         name: String,
     },
+    /// A name that no topic can have.
+    #[error(
+        "`{topic}` cannot be a {what}: a topic has 1 to 249 letters, digits, `.`, `_` and `-`, and \
+         is not `.` or `..`"
+    )]
+    Topic {
+        /// What it would be.
+        what: &'static str,
+        /// The name.
+        topic: String,
+    },
     /// A join whose sides may lie in different partitions.
     #[error(
         "{node} needs its records where their keys are, but the key was changed before: put \
@@ -206,7 +217,10 @@ fn sources_once(graph: &Graph) -> Result<(), TopologyError> {
 fn no_cycles(graph: &Graph) -> Result<(), TopologyError> {
     for sink in &graph.sinks {
         let Target::To(topic) = &sink.target else { continue };
-        if graph.sources.iter().any(|source| source.topic.external().as_ref() == Some(topic)) {
+        let is_read =
+            graph.sources.iter().any(|source| source.topic.external().as_ref() == Some(topic))
+                || graph.globals.iter().any(|global| global.topic == *topic);
+        if is_read {
             let node = graph.nodes[sink.node].name.clone();
             return Err(TopologyError::Cycle { topic: topic.clone(), node });
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use stores::views::ViewSchema;
 
 use super::TopologyError;
+use crate::bad_record::SourceRules;
 use crate::codec::CodecError;
 use crate::operator::{Assembly, Entry};
 
@@ -85,6 +86,7 @@ pub(crate) struct SourceSpec {
     /// A repartition topic with as many partitions as the other inputs of its reader have, so
     /// that what is read from it meets them.
     pub(crate) beside: bool,
+    pub(crate) rules: SourceRules,
 }
 
 /// Whose topic it is.
@@ -213,6 +215,15 @@ impl Graph {
     pub(crate) fn closes(&self, node: usize) -> Option<Closes> {
         let Node { parents, closes, .. } = &self.nodes[node];
         closes.or_else(|| parents.iter().find_map(|parent| self.closes(*parent)))
+    }
+
+    /// Notes an error if `topic` cannot be a topic of somebody else's.
+    pub(crate) fn check_topic(&mut self, what: &'static str, topic: &str) {
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let fits = (1..=249).contains(&topic.len()) && topic != "." && topic != "..";
+        if !fits || !topic.chars().all(legal) {
+            self.errors.push(TopologyError::Topic { what, topic: topic.to_owned() });
+        }
     }
 
     /// The stores that `node` uses.

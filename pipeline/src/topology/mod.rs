@@ -17,6 +17,7 @@ pub(crate) use graph::{
 pub use plan::{Plan, PlanError, TaskId, ViewPlan};
 pub(crate) use plan::{SourceRange, Upstream};
 
+use crate::bad_record::SourceRules;
 use crate::format::names::Names;
 
 /// A checked topology: immutable, shared by all workers.
@@ -78,6 +79,16 @@ impl Topology {
     /// The names of its views.
     pub fn view_names(&self) -> Vec<String> {
         self.graph.views.iter().map(|view| view.name.clone()).collect()
+    }
+
+    /// Gives the source `topic` rules that go before those of its [`crate::Consumed`]: what the
+    /// configuration says. A topic that is not a source is left alone.
+    pub fn set_source_rules(&mut self, topic: &str, rules: SourceRules) {
+        for source in &mut self.graph.sources {
+            if source.topic.external().as_deref() == Some(topic) {
+                source.rules = rules.or(source.rules);
+            }
+        }
     }
 
     /// The topology as Kafka Streams' `TopologyDescription` prints it.

@@ -184,19 +184,30 @@ impl Worker {
         error: TaskError,
     ) -> Result<(), WorkerError> {
         match error {
-            TaskError::Poison { partition, offset, reason } => {
-                let broke = format!("record {offset} of {partition} broke off: {reason}");
-                self.poison.insert((partition, offset, reason));
-                // What is in flight is good; what the task has done since is not.
-                self.finish_commit(true)?;
-                self.failures = 0;
-                self.start_over(&broke, false)
+            TaskError::Poison { partition, offset, broken } => {
+                tracing::warn!(%partition, offset, node = broken.node, reason = broken.message,
+                    "a record broke off half-way: making its task again");
+                self.poison.insert((partition, offset), broken);
+                self.make_again(task)
             }
             TaskError::Log(error) => self.start_over(&error.to_string(), true),
-            TaskError::BadRecord { .. } | TaskError::OffsetLost { .. } | TaskError::State(_) => {
-                Err(WorkerError::Task { task, error })
-            }
+            TaskError::BadRecord { .. }
+            | TaskError::Time { .. }
+            | TaskError::OffsetLost { .. }
+            | TaskError::State(_) => Err(WorkerError::Task { task, error }),
         }
+    }
+
+    /// Drops one task with everything that it did since the last commit, and makes it again. The
+    /// others keep what they did.
+    fn make_again(&mut self, task: TaskId) -> Result<(), WorkerError> {
+        // What is in flight is good.
+        self.finish_commit(true)?;
+        // A commit that failed has made all tasks again by now.
+        if self.tasks.remove(&task).is_some() {
+            self.parts.stats.started_over();
+        }
+        self.open_tasks()
     }
 
     /// Drops all tasks with everything that they remember, and makes them again from the log.

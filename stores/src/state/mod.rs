@@ -7,6 +7,7 @@ mod damage;
 mod db;
 mod overlay;
 mod store;
+mod undo;
 
 pub use db::{StateBatch, StateDb, StateSettings, StoreId};
 pub use overlay::Overlay;

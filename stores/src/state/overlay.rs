@@ -30,6 +30,13 @@ impl Overlay {
         }
     }
 
+    /// Takes back the change of `key`, as if there had been none.
+    pub(super) fn forget(&mut self, key: &[u8]) {
+        if let Some(value) = self.changes.remove(key) {
+            self.bytes -= key.len() + value.map_or(0, |value| value.len()) + ENTRY_BYTES;
+        }
+    }
+
     /// All changes, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         self.changes.iter().map(|(key, value)| (key.as_ref(), value.as_deref()))

@@ -7,11 +7,13 @@
 //! ```
 //! Reads look through all of them. What was applied last is kept as `recent`, unchanged, so that
 //! keys in use are read from memory. After a commit that failed the store is dropped with its
-//! overlays and made again.
+//! overlays and made again. What one record did can be taken back alone: [`Store::begin`] and
+//! [`Store::undo`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::undo::Undo;
 use super::{Overlay, StateBatch, StateDb, StateError, StoreId};
 use crate::position::Position;
 
@@ -25,6 +27,8 @@ pub struct Store {
     active: Overlay,
     committing: Option<Overlay>,
     recent: Overlay,
+    /// What has changed since [`Self::begin`].
+    undo: Undo,
 }
 
 impl Store {
@@ -39,6 +43,7 @@ impl Store {
             active: Overlay::default(),
             committing: None,
             recent: Overlay::default(),
+            undo: Undo::default(),
         })
     }
 
@@ -66,12 +71,30 @@ impl Store {
 
     /// Sets `key`.
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.undo.note(key, self.active.get(key));
         self.active.set(key, Some(value));
     }
 
     /// Removes `key`.
     pub fn delete(&mut self, key: &[u8]) {
+        self.undo.note(key, self.active.get(key));
         self.active.set(key, None);
+    }
+
+    /// What has changed until now stays; what changes from now on can be undone.
+    pub fn begin(&mut self) {
+        self.undo.clear();
+    }
+
+    /// Takes back what has changed since [`Self::begin`].
+    pub fn undo(&mut self) {
+        for (key, before) in self.undo.backwards() {
+            match before {
+                None => self.active.forget(key),
+                Some(value) => self.active.set(key, value),
+            }
+        }
+        self.undo.clear();
     }
 
     /// The entries from the first key of `range` up to, not including, the second, in order, at
@@ -119,6 +142,7 @@ impl Store {
     /// When the commit before has not been applied.
     pub fn freeze(&mut self) -> &Overlay {
         assert!(self.committing.is_none(), "one commit at a time");
+        self.undo.clear();
         self.committing.insert(std::mem::take(&mut self.active))
     }
 
@@ -163,6 +187,8 @@ mod tests {
     enum Step {
         Put(u8, u8),
         Delete(u8),
+        Begin,
+        Undo,
         Freeze,
         Apply,
     }
@@ -171,32 +197,51 @@ mod tests {
         let step = prop_oneof![
             4 => (0..9_u8, any::<u8>()).prop_map(|(key, value)| Step::Put(key, value)),
             2 => (0..9_u8).prop_map(Step::Delete),
+            1 => Just(Step::Begin),
+            1 => Just(Step::Undo),
             1 => Just(Step::Freeze),
             1 => Just(Step::Apply),
         ];
         prop::collection::vec(step, 1..60)
     }
 
-    fn run(store: &mut Store, step: &Step, model: &mut BTreeMap<u8, u8>, frozen: &mut bool) {
+    /// What the store should hold, and what it held when it was last told to begin.
+    #[derive(Default)]
+    struct Model {
+        now: BTreeMap<u8, u8>,
+        begun: BTreeMap<u8, u8>,
+        frozen: bool,
+    }
+
+    fn run(store: &mut Store, step: &Step, model: &mut Model) {
         match *step {
             Step::Put(key, value) => {
                 store.put(&[key], &[value]);
-                model.insert(key, value);
+                model.now.insert(key, value);
             }
             Step::Delete(key) => {
                 store.delete(&[key]);
-                model.remove(&key);
+                model.now.remove(&key);
             }
-            Step::Freeze if !*frozen => {
+            Step::Begin => {
+                store.begin();
+                model.begun.clone_from(&model.now);
+            }
+            Step::Undo => {
+                store.undo();
+                model.now.clone_from(&model.begun);
+            }
+            Step::Freeze if !model.frozen => {
                 store.freeze();
-                *frozen = true;
+                model.begun.clone_from(&model.now);
+                model.frozen = true;
             }
             Step::Apply => {
                 let db = Arc::clone(&store.db);
                 let mut batch = db.batch();
                 store.applied(Some(Position::new(1, 1)), &mut batch);
                 batch.write().unwrap();
-                *frozen = false;
+                model.frozen = false;
             }
             Step::Freeze => {}
         }
@@ -209,13 +254,15 @@ mod tests {
             steps in steps(), from in 0..9_u8, to in 0..9_u8, limit in 0..9_usize,
         ) {
             let mut store = store();
-            let (mut model, mut frozen) = (BTreeMap::new(), false);
+            let mut model = Model::default();
             for step in &steps {
-                run(&mut store, step, &mut model, &mut frozen);
+                run(&mut store, step, &mut model);
                 for key in 0..9 {
-                    prop_assert_eq!(get(&store, key), model.get(&key).map(|value| vec![*value]));
+                    let expected = model.now.get(&key).map(|value| vec![*value]);
+                    prop_assert_eq!(get(&store, key), expected);
                 }
                 let expected: Vec<_> = model
+                    .now
                     .iter()
                     .filter(|(key, _)| **key >= from && **key < to)
                     .map(|(key, value)| (vec![*key], vec![*value]))

@@ -16,6 +16,7 @@
 mod directory;
 mod document;
 mod fields;
+mod fit;
 mod opening;
 mod progress;
 mod query;
@@ -30,6 +31,7 @@ mod view;
 mod writer;
 
 pub use self::document::{Document, DocumentError};
+pub use self::fit::DocumentCheck;
 pub use self::progress::{Missing, PartitionProgress, Progress, SourcePartition, SourceProgress};
 pub use self::query::QueryError;
 pub use self::registry::Views;
