@@ -126,7 +126,7 @@ fn a_record_that_a_processor_refuses_is_a_dead_letter() {
     let mut driver = TopologyDriver::new(topology(Schedule::StreamTime(Duration::from_secs(1))));
     driver.pipe("in", "a", &-1_i64, 0);
     let headers = driver.read_headers("app-dlq");
-    assert_eq!(headers[0]["__streams.errors.message"], "sum-up: less than nothing");
+    assert_eq!(headers[0]["__streams.errors.message"], "less than nothing");
 }
 
 /// Uses a store that the topology does not give it.

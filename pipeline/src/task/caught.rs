@@ -18,7 +18,12 @@ pub(super) struct Panicked {
     pub(super) place: String,
 }
 
+/// Backtraces of a thread since its start: each takes a millisecond, and the hundredth says little
+/// that is new.
+const BACKTRACES_MAX: u32 = 100;
+
 thread_local! {
+    static BACKTRACES: Cell<u32> = const { Cell::new(0) };
     static CATCHING: Cell<bool> = const { Cell::new(false) };
     static CAUGHT: RefCell<Option<Panicked>> = const { RefCell::new(None) };
 }
@@ -53,9 +58,13 @@ fn install() {
 
 fn note(info: &PanicHookInfo<'_>) -> Panicked {
     let mut place = info.location().map(ToString::to_string).unwrap_or_default();
-    let backtrace = Backtrace::capture();
-    if backtrace.status() == BacktraceStatus::Captured {
-        place = format!("{place}\n{backtrace}");
+    let taken = BACKTRACES.get();
+    if taken < BACKTRACES_MAX {
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            BACKTRACES.set(taken + 1);
+            place = format!("{place}\n{backtrace}");
+        }
     }
     Panicked { text: text_of(info.payload()), place }
 }
