@@ -63,8 +63,8 @@ pub(crate) type Link<K, V> = Rc<RefCell<dyn Operator<K, V>>>;
 
 /// An operator and the number of its node.
 pub(crate) struct Linked<K, V> {
-    node: usize,
-    link: Link<K, V>,
+    pub(crate) node: usize,
+    pub(crate) link: Link<K, V>,
 }
 
 impl<K, V> Linked<K, V> {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::Stream;
-use crate::operator::{Assembly, Fault, Link, Next, Operator, Outlets, Timed};
+use crate::operator::{Assembly, Fault, Link, Linked, Next, Operator, Outlets, Timed};
 use crate::record::Record;
 use crate::task::Context;
 use crate::topology::{Role, StoreRef};
@@ -99,6 +99,7 @@ impl<K: Clone + 'static, L: Clone + 'static> Stream<K, L> {
     }
 }
 
-fn told<K: 'static, V: 'static, S: 'static>(side: fn(V) -> S, next: Link<K, S>) -> Link<K, V> {
-    Rc::new(RefCell::new(Told { side, next }))
+fn told<K: 'static, V: 'static, S: 'static>(side: fn(V) -> S, next: Linked<K, S>) -> Linked<K, V> {
+    let Linked { node, link } = next;
+    Linked { node, link: Rc::new(RefCell::new(Told { side, next: link })) }
 }
