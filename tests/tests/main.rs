@@ -3,13 +3,13 @@
 //! It is one binary, because each binary links RocksDB and tantivy: a new group of tests is a
 //! module here, not another file beside this one.
 
+// The attribute tells clippy that it is all tests, its helpers too.
 #[cfg(test)]
 mod bad_records;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
 mod dead_letters;
-// The attribute tells clippy that it is all tests, its helpers too.
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]
