@@ -9,9 +9,9 @@ mod bad_records;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
-mod dead_letters;
-#[cfg(test)]
 mod crashes;
+#[cfg(test)]
+mod dead_letters;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
