@@ -73,8 +73,9 @@ impl TopologyBuilder {
         store: &str,
         consumed: Consumed<V>,
     ) -> Table<K, V> {
-        let Consumed { value, timestamp, rules } = consumed;
-        let optional = Consumed::with(crate::codec::nullable(value)).with_rules(rules);
+        let Consumed { value, timestamp, rules, idle } = consumed;
+        let optional =
+            Consumed::with(crate::codec::nullable(value)).with_rules(rules).idle_as(idle);
         let optional = match timestamp {
             None => optional,
             Some(extract) => optional.with_timestamp(move |value: &Option<V>, own| {
@@ -136,13 +137,13 @@ pub(crate) fn add_source<K: Key, V: Clone + 'static>(
         let source = graph.sources.len();
         let node = graph.add("KSTREAM-SOURCE", Role::Source(source), Vec::new());
         let name = graph.nodes[node].name.clone();
-        let rules = consumed.rules;
+        let (rules, idle) = (consumed.rules, consumed.idle);
         let entry = Arc::new(move |assembly: &mut crate::operator::Assembly| {
             let next = after.assemble(assembly);
             Box::new(SourceEntry::new(name.clone(), consumed.clone(), next))
                 as Box<dyn crate::operator::Entry>
         });
-        graph.sources.push(SourceSpec { node, topic, entry, beside: false, rules });
+        graph.sources.push(SourceSpec { node, topic, entry, idle, beside: false, rules });
         node
     };
     Stream { graph: Rc::clone(graph), node, outlets, rekeyed: false }

@@ -1,6 +1,7 @@
 //! How a topic is read.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::bad_record::{AheadBound, BadRecordPolicy, SourceRules};
 use crate::codec::{Serde, Value, json};
@@ -14,12 +15,33 @@ pub struct Consumed<V> {
     pub(crate) value: Serde<V>,
     pub(crate) timestamp: Option<Extractor<V>>,
     pub(crate) rules: SourceRules,
+    pub(crate) idle: Idle,
+}
+
+/// When a source partition that stands still no longer holds time back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Idle {
+    AsConfigured,
+    After(Duration),
+    Never,
+}
+
+impl Idle {
+    /// The time after which it does, if ever; `configured` is that of the topology.
+    pub(crate) fn timeout(self, configured: Option<Duration>) -> Option<Duration> {
+        match self {
+            Self::AsConfigured => configured,
+            Self::After(timeout) => Some(timeout),
+            Self::Never => None,
+        }
+    }
 }
 
 impl<V: 'static> Consumed<V> {
     /// Values decoded by `value`; the event time is the record's own timestamp.
     pub fn with(value: Serde<V>) -> Self {
-        Self { value, timestamp: None, rules: SourceRules::default() }
+        let (rules, idle) = (SourceRules::default(), Idle::AsConfigured);
+        Self { value, timestamp: None, rules, idle }
     }
 
     /// Takes the event time from the value: `extract` gets it and the record's own timestamp,
@@ -55,6 +77,27 @@ impl<V: 'static> Consumed<V> {
     pub(crate) fn with_rules(mut self, rules: SourceRules) -> Self {
         self.rules = rules;
         self
+    }
+}
+
+impl<V> Consumed<V> {
+    /// Leaves a partition of the topic out of the clocks that windows close by once it has been
+    /// read to its end and has stood still for `timeout`, instead of the timeout that the topology
+    /// is configured with. A record that then comes too late is counted as `idle`.
+    #[must_use]
+    pub fn with_idle_timeout(self, timeout: Duration) -> Self {
+        Self { idle: Idle::After(timeout), ..self }
+    }
+
+    /// Waits for each partition of the topic, however long it stands still.
+    #[must_use]
+    pub fn never_idle(self) -> Self {
+        Self { idle: Idle::Never, ..self }
+    }
+
+    /// The same, idle as another source is.
+    pub(crate) fn idle_as(self, idle: Idle) -> Self {
+        Self { idle, ..self }
     }
 }
 

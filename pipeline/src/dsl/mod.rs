@@ -18,6 +18,7 @@ pub(crate) use both::Side;
 pub use builder::TopologyBuilder;
 pub(crate) use builder::add_source;
 pub use consumed::Consumed;
+pub(crate) use consumed::Idle;
 pub use join_windows::{JoinWindows, StreamJoined};
 pub use stream::{GlobalTable, Stream};
 pub use table::Table;

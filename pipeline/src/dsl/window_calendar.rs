@@ -95,15 +95,15 @@ impl CalendarWindows {
         let local = at.with_timezone(&self.zone).naive_local();
         match self.unit {
             Unit::Hour => self.hour_of(timestamp, local),
-            Unit::Day => self.from_day(local.date(), timestamp, |day| day + Days::new(1)),
+            Unit::Day => self.holding(local.date(), timestamp, |day| day + Days::new(1)),
             Unit::Week => {
                 let since_monday = u64::from(local.weekday().num_days_from_monday());
                 let monday = local.date() - Days::new(since_monday);
-                self.from_day(monday, timestamp, |day| day + Days::new(7))
+                self.holding(monday, timestamp, |day| day + Days::new(7))
             }
             Unit::Month => {
                 let first = local.date() - Days::new(u64::from(local.day0()));
-                self.from_day(first, timestamp, |day| day + Months::new(1))
+                self.holding(first, timestamp, |day| day + Months::new(1))
             }
         }
     }
@@ -121,7 +121,7 @@ impl CalendarWindows {
 
     /// The window that begins on the day `first`, or the next one: where clocks went back over
     /// midnight, the old day is shown again for a while, and that belongs to the new one.
-    fn from_day(
+    fn holding(
         self,
         first: NaiveDate,
         timestamp: i64,

@@ -162,6 +162,8 @@ pub(crate) struct Task {
     timed: Vec<(Rc<RefCell<dyn Timed>>, usize)>,
     effects: Effects,
     inputs: Inputs,
+    /// For each input how long it stands still before it no longer holds time back.
+    idle_timeouts: Vec<Option<Duration>>,
     clocks: Clocks,
     outputs: Outputs,
     wall: WallClock,
@@ -228,6 +230,11 @@ impl Task {
             timed: assembly.timed.into_iter().zip(assembly.timed_nodes).collect(),
             effects: Effects::default(),
             inputs: Inputs::new(partitions, starts),
+            idle_timeouts: sub
+                .inputs
+                .iter()
+                .map(|(_, source)| sources[*source].idle.timeout(settings.idle_timeout))
+                .collect(),
             clocks,
             wants_commit: false,
             plan: Arc::clone(plan),
@@ -366,7 +373,7 @@ impl Task {
         self.inputs.tick(now);
         for input in 0..self.entries.len() {
             let idle = self.inputs.idle_for(input, now);
-            let timeout = self.settings.idle_timeout;
+            let timeout = self.idle_timeouts[input];
             let is_idle = idle.zip(timeout).is_some_and(|(idle, timeout)| idle >= timeout);
             self.clocks.set_idle(input, is_idle);
         }

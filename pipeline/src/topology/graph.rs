@@ -7,6 +7,7 @@ use stores::views::ViewSchema;
 use super::TopologyError;
 use crate::bad_record::SourceRules;
 use crate::codec::CodecError;
+use crate::dsl::Idle;
 use crate::operator::{Assembly, Entry};
 
 /// A store, as its place in [`Graph::stores`].
@@ -83,6 +84,7 @@ pub(crate) struct SourceSpec {
     pub(crate) node: usize,
     pub(crate) topic: TopicName,
     pub(crate) entry: EntryFactory,
+    pub(crate) idle: Idle,
     /// A repartition topic with as many partitions as the other inputs of its reader have, so
     /// that what is read from it meets them.
     pub(crate) beside: bool,

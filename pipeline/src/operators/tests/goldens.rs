@@ -5,8 +5,8 @@ use expect_test::{Expect, expect};
 use super::{answer, script, seconds, shown, topology, unmerged};
 use crate::driver::TopologyDriver;
 use crate::{
-    BufferConfig, CalendarWindows, SessionWindows, SlidingWindows, Suppressed, TimeWindows,
-    Topology, TopologyBuilder, TopologyError, Tz, Windowed,
+    BufferConfig, CalendarWindows, Consumed, SessionWindows, SlidingWindows, Suppressed,
+    TimeWindows, Topology, TopologyBuilder, TopologyError, Tz, Windowed,
 };
 
 fn check(topology: &dyn Fn() -> Topology, text: &str, expected: &Expect) {
@@ -372,6 +372,34 @@ fn late_records_go_to_the_late_topic_with_the_reason() {
     assert_eq!(headers["mp.late"], "late");
     assert_eq!(headers["mp.late.windows"], "1/2");
     assert_eq!(driver.counters().total("late"), 1);
+}
+
+#[test]
+fn a_source_may_wait_longer_or_shorter_than_others_for_a_record() {
+    let seen = |consumed: Consumed<i64>| {
+        let builder = TopologyBuilder::new("windows");
+        builder
+            .stream_with::<String, i64>("in", consumed)
+            .group_by("by-key", |key, _| format!("of-{key}"))
+            .windowed_by(TimeWindows::of_size_with_no_grace(seconds(10)))
+            .emit_final()
+            .count("counts")
+            .to("out");
+        let mut driver = TopologyDriver::with_partitions(builder.build().unwrap(), 2);
+        // Both partitions have been read once, the other one no further than second 1.
+        for key in ["a", "b", "c", "d"] {
+            driver.pipe("in", key, &1, 1_000);
+        }
+        driver.pipe("in", "a", &1, 25_000);
+        driver.advance_wall_clock(seconds(20));
+        driver.commit();
+        driver.pipe("in", "a", &1, 26_000);
+        driver.commit();
+        driver.read_raw("out").len()
+    };
+    assert_eq!(seen(Consumed::default().with_idle_timeout(seconds(10))), 4);
+    assert_eq!(seen(Consumed::default()), 0, "the driver's timeout is 30 seconds");
+    assert_eq!(seen(Consumed::default().never_idle()), 0);
 }
 
 #[test]
