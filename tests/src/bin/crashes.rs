@@ -1,11 +1,12 @@
-//! Two programs in one: a Millpond with the topology of the crash tests, and `crashes campaign`,
-//! which kills it many times.
+//! Three programs in one: a Millpond with the topology of the crash tests; `crashes campaign`, which
+//! kills it many times; and `crashes pause`, which stops it for a minute with SIGSTOP.
 //!
 //! `cargo run -p tests --bin crashes -- campaign --help` says how.
 
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -37,11 +38,15 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() != Some("campaign") {
-        let about = "what the crash tests kill";
-        return App::new(vec![TopologyDef::new("ledger", about, ledger::build)]).main();
-    }
-    match campaigns(&Arguments::parse_from(std::env::args().skip(1))) {
+    let done = match std::env::args().nth(1).as_deref() {
+        Some("campaign") => campaigns(&Arguments::parse_from(std::env::args().skip(1))),
+        Some("pause") => pause(),
+        _ => {
+            let about = "what the crash tests kill";
+            return App::new(vec![TopologyDef::new("ledger", about, ledger::build)]).main();
+        }
+    };
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -50,6 +55,25 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Lets a process under traffic stand still for a minute, and compares.
+fn pause() -> anyhow::Result<bool> {
+    const STILL: Duration = Duration::from_secs(60);
+    let binary = std::env::current_exe().context("where this program lies")?;
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().to_owned();
+    let campaign = Campaign { binary, directory: path, seed: 1, kills: 0, threads: 2 };
+    let report = campaign.disturbed(|stage| {
+        stage.flow(1_000)?;
+        stage.process.signal("STOP")?;
+        let ended = stage.process.ended_within(STILL)?;
+        anyhow::ensure!(ended.is_none(), "the process has ended: {ended:?}");
+        stage.process.signal("CONT")?;
+        stage.flow(1_000)
+    })?;
+    writeln!(std::io::stdout(), "{report}")?;
+    Ok(report.is_sound())
 }
 
 /// Whether all of them found all in order, and every fail-point was reached.

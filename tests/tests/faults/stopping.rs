@@ -99,7 +99,9 @@ fn a_worker_that_fails_ends_the_process_with_its_reason() {
     let quiet = Quiet::new("[worker]\nbad_record_policy = \"fail\"");
     let mut process = quiet.start.process(None).unwrap();
     let holder = process.holder_or_end().unwrap();
-    assert_eq!(holder.get("/readyz").unwrap()["ready"], true);
+    // 503 as long as the tasks are being opened.
+    let ready = eventually("a process that is ready", || Ok(holder.get("/readyz").ok())).unwrap();
+    assert_eq!(ready["ready"], true);
     let headers = [("content-type", "application/json"), ("millpond-key", "k")];
     let request = tests::crashes::http::Request {
         line: "POST /v1/topics/lines",
