@@ -8,4 +8,5 @@ mod faults;
 mod jars;
 mod node;
 mod roles;
+mod truncation;
 mod wait;
