@@ -66,6 +66,8 @@ struct AsOfJoin<K, V, T, W, F> {
 struct Waiting<V> {
     store: StoreRef,
     grace_ms: i64,
+    /// Results that time makes before this node lie so far behind the clocks of the sources.
+    behind_ms: i64,
     codec: Serde<V>,
     /// Stream time and the next number; `None` until read.
     times: Option<(i64, u64)>,
@@ -86,7 +88,7 @@ where
             return self.join(record, clock, ctx);
         };
         let now = waiting.observe(record.timestamp, ctx)?;
-        let over = match ctx.closing() {
+        let over = match waiting.closing(ctx) {
             None => record.timestamp < now.saturating_sub(waiting.grace_ms),
             Some(closing) => waiting.closes_at(record.timestamp) < closing,
         };
@@ -95,7 +97,10 @@ where
         } else if let Err(error) = waiting.add(&record, clock, ctx) {
             return Err(ctx.bad_state(&self.node, &error));
         }
-        if ctx.closing().is_none() { self.release(now.saturating_add(1), ctx) } else { Ok(()) }
+        if ctx.sources_clock().is_none() {
+            return self.release(now.saturating_add(1), ctx);
+        }
+        Ok(())
     }
 }
 
@@ -108,11 +113,11 @@ where
     fn join(&self, record: Record<K, V>, clock: i64, ctx: &mut Context<'_>) -> Result<(), Fault> {
         let at = record.timestamp;
         let read_until = match &self.waiting {
-            Some(waiting) if ctx.closing().is_some() => waiting.closes_at(at),
+            Some(waiting) if ctx.sources_clock().is_some() => waiting.closes_at(at),
             _ => i64::MAX,
         };
         // What the table has forgotten, seen from the record's own source.
-        let forgotten = ctx.closing().is_some() && at < clock.saturating_sub(self.history_ms);
+        let forgotten = ctx.sources_clock().is_some() && at < clock.saturating_sub(self.history_ms);
         let found = if forgotten {
             None
         } else {
@@ -135,7 +140,7 @@ where
                 return Ok(());
             }
             for (record, clock) in due {
-                self.join(record, clock, ctx)?;
+                ctx.made_by_time(|ctx| self.join(record, clock, ctx))?;
             }
         }
         Ok(())
@@ -169,6 +174,11 @@ impl<V> Waiting<V> {
             ctx.put(self.store, META, &stored);
             self.saved = Some((now, number));
         }
+    }
+
+    /// Behind a repartition: what comes from now on has a later clock.
+    fn closing(&self, ctx: &Context<'_>) -> Option<i64> {
+        ctx.sources_clock().map(|clock| clock.saturating_sub(self.behind_ms))
     }
 
     /// Until when a record waits.
@@ -252,7 +262,7 @@ where
     F: Fn(&K, &V, Option<&T>) -> Option<W>,
 {
     fn advance(&mut self, ctx: &mut Context<'_>) -> Result<(), Fault> {
-        if let Some(closing) = ctx.closing() {
+        if let Some(closing) = self.waiting.as_ref().and_then(|waiting| waiting.closing(ctx)) {
             self.release(closing, ctx)?;
         }
         if let Some(waiting) = &mut self.waiting {
@@ -350,6 +360,11 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
         let (node, join) = (self.next_name(kind), Arc::new(join));
         let (as_of, history_ms) = (Arc::clone(&table.as_of), table.history_ms);
         let depends = !waits || !self.has_clocks(table);
+        let delay_ms = kept.as_ref().map_or(0, |(_, grace_ms, _)| *grace_ms);
+        let behind_ms = {
+            let graph = self.graph.borrow();
+            graph.delay_ms(self.node).max(graph.delay_ms(table.changes().node))
+        };
         let joined = self.then_timed(kind, stores, move |next| AsOfJoin {
             node: node.clone(),
             as_of: Arc::clone(&as_of),
@@ -358,6 +373,7 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
             waiting: kept.as_ref().map(|(store, grace_ms, codec)| Waiting {
                 store: *store,
                 grace_ms: *grace_ms,
+                behind_ms,
                 codec: Arc::clone(codec),
                 times: None,
                 saved: None,
@@ -365,6 +381,7 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
             }),
             next,
         });
+        self.graph.borrow_mut().nodes[joined.node].delay_ms = delay_ms;
         if depends { joined.mark_arrival_order() } else { joined }
     }
 

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use buffer::{Buffer, Due, Found, Which};
 
+use super::window_time::{IDLE, LATE};
 use crate::codec::{CodecError, Serde};
 use crate::dsl::{JoinWindows, Side, Stream, StreamJoined};
 use crate::key::Key;
@@ -32,6 +33,8 @@ use crate::task::Context;
 struct StreamJoin<K, L, R, V, F> {
     node: String,
     outer: Outer,
+    /// Results that time makes before this node lie so far behind the clocks of the sources.
+    behind_ms: i64,
     buffer: Buffer,
     codecs: (Serde<L>, Serde<R>),
     join: Arc<F>,
@@ -53,6 +56,14 @@ impl Outer {
             Which::Left => self.left,
             Which::Right => self.right,
         }
+    }
+
+    /// How far what is handed on alone may lie behind the clock by which that is done.
+    fn delay_ms(self, windows: JoinWindows) -> i64 {
+        let left = if self.left { windows.after_ms } else { 0 };
+        let right = if self.right { windows.before_ms } else { 0 };
+        let grace = if self.left || self.right { windows.grace_ms } else { 0 };
+        left.max(right).saturating_add(grace)
     }
 }
 
@@ -110,7 +121,7 @@ where
             ctx.touch();
         }
         let now = times.now;
-        if ctx.closing().is_none() { self.release(now, ctx) } else { Ok(()) }
+        if self.closing(ctx).is_none() { self.release(now, ctx) } else { Ok(()) }
     }
 
     /// Encodes key and value; says which of them are there.
@@ -139,7 +150,7 @@ where
         let (side, timestamp) = (record.value.which(), record.timestamp);
         let other = side.other();
         let newest = self.buffer.times(ctx)?.largest[other as usize];
-        let by_clock = ctx.closing().is_some();
+        let by_clock = self.closing(ctx).is_some();
         let mut first = self.buffer.begins_at(side, timestamp);
         if !by_clock {
             first = first.max(self.alive_from(newest));
@@ -215,7 +226,7 @@ where
         times.largest[side as usize] = newest;
         let now = times.now;
         ctx.touch();
-        let (over, alive) = match ctx.closing() {
+        let (over, alive) = match self.closing(ctx) {
             None => {
                 (self.buffer.ends_at(side, timestamp) < now, timestamp >= self.alive_from(newest))
             }
@@ -232,7 +243,10 @@ where
                 self.buffer.wait(place, &self.key, ctx);
             }
         } else {
-            ctx.count_dropped(&self.node, "late");
+            // By its own clock it came in time: its source had been left out of the others'.
+            let closes_at = self.buffer.closes_at(side, timestamp);
+            let idle = ctx.sources_clock().is_some() && self.clock_of(timestamp, ctx) <= closes_at;
+            ctx.count_dropped(&self.node, if idle { IDLE } else { LATE });
         }
         if self.outer.has(side) && !matched && over {
             return self.forward_alone(record, ctx);
@@ -250,7 +264,8 @@ where
             for Due { place, key, value } in due {
                 let record = self.restored(place.side, &key, &value);
                 let (key, value) = record.map_err(|error| self.bad_state(&error, ctx))?;
-                self.forward_alone(&Record { key, value, timestamp: place.timestamp }, ctx)?;
+                let record = Record { key, value, timestamp: place.timestamp };
+                ctx.made_by_time(|ctx| self.forward_alone(&record, ctx))?;
             }
         }
     }
@@ -275,6 +290,11 @@ impl<K, L, R, V, F> StreamJoin<K, L, R, V, F> {
         newest.saturating_sub(self.buffer.windows().retention_ms()).saturating_add(1)
     }
 
+    /// Behind a repartition: what comes from now on has a later clock.
+    fn closing(&self, ctx: &Context<'_>) -> Option<i64> {
+        ctx.sources_clock().map(|clock| clock.saturating_sub(self.behind_ms))
+    }
+
     /// The source clock at a record; its own time if it was made by time.
     fn clock_of(&self, timestamp: i64, ctx: &Context<'_>) -> i64 {
         ctx.source_clock().unwrap_or(timestamp)
@@ -293,7 +313,7 @@ where
 {
     fn advance(&mut self, ctx: &mut Context<'_>) -> Result<(), Fault> {
         let largest = self.buffer.times(ctx)?.largest;
-        let closing = ctx.closing();
+        let closing = self.closing(ctx);
         if let Some(closing) = closing {
             self.release(closing, ctx)?;
         }
@@ -445,10 +465,15 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
             Outer { .. } => "KSTREAM-JOIN",
         };
         let node = left_stream.next_name(kind);
+        let behind_ms = {
+            let graph = self.graph.borrow();
+            graph.delay_ms(left_stream.node).max(graph.delay_ms(right_stream.node))
+        };
         let (codecs, join) = ((left, right), Arc::new(join));
         let make = move |next| StreamJoin {
             node: node.clone(),
             outer,
+            behind_ms,
             buffer: Buffer::new(store, windows),
             codecs: (Arc::clone(&codecs.0), Arc::clone(&codecs.1)),
             join: Arc::clone(&join),
@@ -457,6 +482,7 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
             next,
         };
         let joined = left_stream.then_both_timed(kind, &right_stream, vec![store], make);
+        self.graph.borrow_mut().nodes[joined.node].delay_ms = outer.delay_ms(windows);
         if depends { joined.mark_arrival_order() } else { joined }
     }
 

@@ -155,7 +155,7 @@ impl<K: Key, V: Value> Stream<K, Option<V>> {
         let as_of: LookupAsOf<K, V> = Arc::new(move |key, Moment { at, read_until }, ctx| {
             let Some(prefix) = prefix(key) else { return Ok(None) };
             // Behind a repartition whoever asks knows what is kept.
-            if ctx.closing().is_none() {
+            if ctx.sources_clock().is_none() {
                 let now = StreamTime::new(read.store).get(ctx)?;
                 if at < now.saturating_sub(history_ms) {
                     return Ok(None);

@@ -104,7 +104,8 @@ impl Context<'_> {
         self.closing.unwrap_or(own)
     }
 
-    /// Behind a repartition: the smallest clock of all sources.
+    /// Behind a repartition: the smallest clock of all sources. Nothing that comes from now on has
+    /// a clock below it.
     pub(crate) fn sources_clock(&self) -> Option<i64> {
         self.closing
     }
@@ -160,12 +161,6 @@ impl Context<'_> {
     /// Adds a header to what this record becomes in the topics of `to`.
     pub(crate) fn add_header(&mut self, name: &str, value: &[u8]) {
         self.outputs.add_header(name, value);
-    }
-
-    /// Behind a repartition: the smallest clock of the sources. Nothing that comes from now on
-    /// has a clock below it.
-    pub(crate) fn closing(&self) -> Option<i64> {
-        self.closing
     }
 
     /// The source clock of the record that is being handled, the record included; `None` for
