@@ -284,9 +284,13 @@ impl<K: Key, V: Clone> Operator<K, Option<V>> for Versioned<K, V> {
             ctx.count_dropped(&self.versions.node, "null key");
             return Ok(());
         };
+        let before = self.time.get(ctx)?;
         let own = self.time.observe(timestamp, ctx)?;
-        // Who looks a row up reads it from the store.
-        self.time.save(ctx);
+        if own > before {
+            // Who looks a row up reads it from the store. What was saved is not taken back.
+            ctx.touch();
+            self.time.save(ctx);
+        }
         if timestamp < ctx.lateness_clock(own).saturating_sub(self.history_ms) {
             ctx.count_dropped(&self.versions.node, "late");
             return Ok(());

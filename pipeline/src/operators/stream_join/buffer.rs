@@ -233,6 +233,8 @@ impl Buffer {
             if closes_at >= clock {
                 return Ok(taken);
             }
+            // From when on records wait is not taken back.
+            ctx.touch();
             ctx.delete(self.store, waiting);
             let value = ctx.read(self.store, &self.entry_key(place, key), |found| {
                 found.map(|entry| entry[8..].to_vec())
