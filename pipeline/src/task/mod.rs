@@ -96,7 +96,7 @@ pub enum TaskError {
         /// Where it lies.
         offset: u64,
         /// How it broke off.
-        broken: Broken,
+        broken: Box<Broken>,
     },
     /// The policy says that bad records stop the task.
     #[error(
@@ -361,7 +361,7 @@ impl Task {
             }
             Err(Attempt::Undone(broken)) => self.bad_record(input, taken, &broken),
             Err(Attempt::Tainted(broken)) => {
-                let partition = taken.partition.clone();
+                let (partition, broken) = (taken.partition.clone(), Box::new(broken));
                 Err(TaskError::Poison { partition, offset: record.offset, broken })
             }
             Err(Attempt::State(error)) => Err(error.into()),

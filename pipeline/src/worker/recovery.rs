@@ -187,7 +187,7 @@ impl Worker {
             TaskError::Poison { partition, offset, broken } => {
                 tracing::warn!(%partition, offset, node = broken.node, reason = broken.message,
                     "a record broke off half-way: making its task again");
-                self.poison.insert((partition, offset), broken);
+                self.poison.insert((partition, offset), *broken);
                 self.make_again(task)
             }
             TaskError::Log(error) => self.start_over(&error.to_string(), true),
