@@ -19,6 +19,7 @@ mod operator;
 mod operators;
 pub mod processor;
 pub mod record;
+pub mod sim;
 mod task;
 mod topology;
 pub mod worker;

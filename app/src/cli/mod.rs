@@ -14,6 +14,7 @@ mod print;
 mod role;
 mod run;
 mod search;
+mod simulate;
 mod table;
 mod target;
 mod tasks;
@@ -97,6 +98,8 @@ enum Command {
     Topology(topology::Topologies),
     /// Search a view.
     Search(search::Search),
+    /// Run topologies in a simulated world where everything goes wrong.
+    Simulate(simulate::Simulate),
     /// Look at the configuration, or check it.
     Config(config::ConfigCommand),
     /// Print the version.
@@ -166,6 +169,7 @@ impl Command {
             Self::Dlq(letters) => letters.run(app, printer),
             Self::Topology(topology) => topology.run(app, printer),
             Self::Search(search) => search.run(app, printer),
+            Self::Simulate(simulate) => simulate.run(app, printer),
             Self::Config(config) => config.run(app, printer),
             Self::Version(version) => version.run(printer),
         }

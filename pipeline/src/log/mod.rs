@@ -190,16 +190,29 @@ pub struct Appended {
 }
 
 /// A commit under way. A future, and a thing to poll or to wait for without one.
-#[derive(Debug)]
 pub struct CommitHandle {
     outcome: oneshot::Receiver<Outcome>,
+    hurry: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl fmt::Debug for CommitHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommitHandle").field("outcome", &self.outcome).finish_non_exhaustive()
+    }
 }
 
 impl CommitHandle {
     /// Makes a handle and the sender that ends it. A sender that is dropped means unknown.
     pub fn new() -> (oneshot::Sender<Outcome>, Self) {
         let (sender, outcome) = oneshot::channel();
-        (sender, Self { outcome })
+        (sender, Self { outcome, hurry: None })
+    }
+
+    /// As [`Self::new`]; `hurry` is called before somebody blocks for the outcome, and must see to
+    /// it that it comes. For a log without threads that decides late.
+    pub fn with_hurry(hurry: impl FnOnce() + Send + 'static) -> (oneshot::Sender<Outcome>, Self) {
+        let (sender, handle) = Self::new();
+        (sender, Self { hurry: Some(Box::new(hurry)), ..handle })
     }
 
     /// The outcome, if it is there already. Call it until it answers, not after.
@@ -212,7 +225,10 @@ impl CommitHandle {
     }
 
     /// Blocks until the outcome is there. Not for async code: await the handle there.
-    pub fn wait(self) -> Outcome {
+    pub fn wait(mut self) -> Outcome {
+        if let Some(hurry) = self.hurry.take() {
+            hurry();
+        }
         self.outcome.blocking_recv().unwrap_or_else(|_| gone())
     }
 }
@@ -361,7 +377,8 @@ pub trait Log: Send + Sync {
     /// The positions that `group` has committed, in the order of `partitions`.
     ///
     /// # Errors
-    /// When the log is away.
+    /// When the log is away, or a write has failed since it was connected, so that it does not
+    /// know.
     fn committed(
         &self,
         group: &str,

@@ -45,10 +45,11 @@ impl Seen {
         ctx: &mut Context<'_>,
     ) -> Result<bool, Fault> {
         let now = self.time.observe(timestamp, ctx)?;
-        let bucket = self.bucket(timestamp);
+        let (bucket, kept_from) = (self.bucket(timestamp), self.kept_from(now));
         for near in [bucket, bucket - self.within_ms, bucket + self.within_ms] {
-            // No record was ever later than stream time: there is nothing in that bucket.
-            if near > now {
+            // No record was ever later than stream time: there is nothing in that bucket. What is
+            // older than what is kept may be there still or not, as commits fell: it does not count.
+            if near > now || near < kept_from {
                 continue;
             }
             self.set_key(near, id);
@@ -59,8 +60,10 @@ impl Seen {
                 return Ok(false);
             }
         }
-        self.set_key(bucket, id);
-        ctx.put(self.store, &self.key, &timestamp.to_be_bytes());
+        if bucket >= kept_from {
+            self.set_key(bucket, id);
+            ctx.put(self.store, &self.key, &timestamp.to_be_bytes());
+        }
         Ok(true)
     }
 
@@ -68,12 +71,16 @@ impl Seen {
     pub(super) fn advance(&mut self, ctx: &mut Context<'_>) -> Result<(), Fault> {
         let now = self.time.get(ctx)?;
         self.time.save(ctx);
-        // A record late by the whole period may repeat one that is a period older still.
         if now > i64::MIN {
-            let open_from = self.bucket(now.saturating_sub(2 * self.within_ms));
-            self.expiring.purge(open_from, ctx)?;
+            self.expiring.purge(self.kept_from(now), ctx)?;
         }
         Ok(())
+    }
+
+    /// The first bucket that is kept at stream time `now`: a record late by the whole period may
+    /// repeat one that is a period older still.
+    fn kept_from(&self, now: i64) -> i64 {
+        self.bucket(now.saturating_sub(2 * self.within_ms))
     }
 
     fn bucket(&self, timestamp: i64) -> i64 {
@@ -132,8 +139,8 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
     /// among the records of a partition; ids are kept in the store `store`. A retry carries the
     /// same key, so it meets its original there. A record for which `id_of` has no id passes.
     ///
-    /// Records that are later than stream time by more than `within` are compared with what is
-    /// still remembered.
+    /// Ids are remembered for twice `within`, rounded up to the whole period, before stream time:
+    /// a record that is later than that passes, and is not remembered.
     pub fn dedup(
         &self,
         store: &str,

@@ -168,6 +168,8 @@ pub(crate) struct Task {
     outputs: Outputs,
     wall: WallClock,
     wants_commit: bool,
+    /// Control records are due, though nothing has happened.
+    owes: bool,
 }
 
 /// What the task knows of the wall clock, for the operators that want it.
@@ -218,7 +220,7 @@ impl Task {
             id,
             settings,
             counters: Arc::clone(counters),
-            outputs: Outputs::new(plan, id, settings),
+            outputs: Outputs::new(plan, id, settings, starts.iter().any(|at| at.offset > 0)),
             stores,
             slots,
             entries,
@@ -237,6 +239,7 @@ impl Task {
                 .collect(),
             clocks,
             wants_commit: false,
+            owes: false,
             plan: Arc::clone(plan),
         })
     }
@@ -377,6 +380,7 @@ impl Task {
             let is_idle = idle.zip(timeout).is_some_and(|(idle, timeout)| idle >= timeout);
             self.clocks.set_idle(input, is_idle);
         }
+        self.owes = self.outputs.owes(now);
     }
 
     /// Notes what the wall clock shows, in milliseconds since 1970-01-01 UTC.
@@ -389,7 +393,7 @@ impl Task {
 
     /// Whether a commit would have something to say.
     pub(crate) fn is_dirty(&self) -> bool {
-        self.inputs.moved() || self.clocks.changed() || self.wall.due
+        self.inputs.moved() || self.clocks.changed() || self.owes || self.wall.due
     }
 
     /// About how much memory its overlays and outputs take, in bytes.
@@ -418,7 +422,10 @@ impl Task {
         for (store, name) in self.stores.iter_mut().zip(&names) {
             let overlay = store.freeze();
             let mut batch = BatchBuilder::new();
-            for (key, value) in overlay.iter() {
+            // No order of a hash table reaches the log: a run can be repeated to the byte.
+            let mut changes: Vec<_> = overlay.iter().collect();
+            changes.sort_unstable();
+            for (key, value) in changes {
                 batch.push(0, Some(key), value, &[]);
             }
             changelogs.push((!batch.is_empty()).then_some(appends.len()));

@@ -47,6 +47,8 @@ struct SinkOutput {
     latest: Option<Latest>,
     /// When each partition got its last control record, and which.
     told: Vec<Option<(Duration, Control)>>,
+    /// Partitions that have not been told the last control, for the interval was not over.
+    untold: bool,
 }
 
 /// Records of which only the last of each key is written, in the order of their last change.
@@ -80,7 +82,8 @@ enum Sent {
 }
 
 impl Outputs {
-    pub(crate) fn new(plan: &Plan, id: TaskId, settings: TaskSettings) -> Self {
+    /// A task that has been there before does not know what it has told: `again` says so.
+    pub(crate) fn new(plan: &Plan, id: TaskId, settings: TaskSettings, again: bool) -> Self {
         let graph = &plan.topology.graph;
         let sub = &plan.subs[id.sub];
         let mut sinks: Vec<Option<SinkOutput>> = graph.sinks.iter().map(|_| None).collect();
@@ -103,6 +106,7 @@ impl Outputs {
                 carries_added: matches!(spec.target, Target::To(_)),
                 latest: (spec.coalesce && settings.coalesce).then(Latest::default),
                 told: vec![None; partitions],
+                untold: again && (is_view || is_repartition),
             });
         }
         Self {
@@ -236,6 +240,7 @@ impl Outputs {
             let control = &control.behind(output.delay_ms);
             let value = control.encode();
             output.settle();
+            output.untold = false;
             for (partition, batch) in output.batches.iter_mut().enumerate() {
                 if output.own.is_some_and(|own| own as usize != partition) {
                     continue;
@@ -249,9 +254,22 @@ impl Outputs {
                 if due || !batch.is_empty() {
                     batch.push(0, Some(&key), Some(&value), &self.headers);
                     output.told[partition] = Some((now, control.clone()));
+                } else {
+                    output.untold |=
+                        output.told[partition].as_ref().is_none_or(|t| t.1 != *control);
                 }
             }
         }
+    }
+
+    /// Whether a partition is still to be told what the last control records said, and may be by
+    /// now: without it, the last record before a silence would never be known everywhere.
+    pub(crate) fn owes(&self, now: Duration) -> bool {
+        let due = |told: &Option<(Duration, Control)>| {
+            told.as_ref().is_none_or(|(at, _)| now.saturating_sub(*at) >= self.progress_interval)
+        };
+        let mut outputs = self.sinks.iter().flatten().filter(|output| output.untold);
+        outputs.any(|output| output.told.iter().any(due))
     }
 
     /// Takes everything written since the last time.

@@ -243,7 +243,7 @@ impl Worker {
         tracing::warn!(%error, attempts, "cannot reach the log");
         // Half-made tasks are made anew with the others.
         self.tasks.clear();
-        self.reopening = Some(Reopening { attempts, ..reopening });
+        self.reopening = Some(Reopening { attempts, reconnect: true });
         Ok(())
     }
 }

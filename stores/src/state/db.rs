@@ -5,10 +5,13 @@
 //! atomically, so whatever survives a crash is whole commits, and the position stored with them
 //! says how far they go.
 
+mod image;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+pub use image::StateImage;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, Env,
     LruCacheOptions, Options, ReadOptions, WriteBatch, WriteOptions,

@@ -9,7 +9,7 @@ mod overlay;
 mod store;
 mod undo;
 
-pub use db::{StateBatch, StateDb, StateSettings, StoreId};
+pub use db::{StateBatch, StateDb, StateImage, StateSettings, StoreId};
 pub use overlay::Overlay;
 pub use store::{Entry, Store};
 

@@ -129,6 +129,10 @@ impl Member for LogMember {
     }
 
     fn start(&mut self, partition: &TopicPartition, offset: u64) -> Result<(), LogError> {
+        if !self.owned.contains(partition) {
+            // It was given and taken away by the same poll: whoever has it now may purge it.
+            return Ok(());
+        }
         self.reader.assign(partition, offset)
     }
 

@@ -285,6 +285,9 @@ impl Log for EmbeddedLog {
         group: &str,
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<Position>>, LogError> {
+        // After a failed write nobody knows what is committed, until somebody has connected again:
+        // who began from what was known before would do twice what that write may have done.
+        self.shared.appending().check()?;
         let catalog = self.shared.catalog();
         let offsets = catalog.offsets.get(group);
         Ok(partitions.iter().map(|at| offsets?.get(at).copied()).collect())

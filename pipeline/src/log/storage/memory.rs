@@ -21,6 +21,7 @@ struct State {
     synced: Map,
     unsynced: Vec<Vec<Op>>,
     fails_next: Option<FailedWrite>,
+    full: bool,
 }
 
 /// What a write that failed has done nevertheless.
@@ -59,9 +60,16 @@ impl MemoryStorage {
         self.lock().fails_next = Some(failure);
     }
 
+    /// Lets all writes fail from now on, as on a full disk.
+    pub fn fill(&self) {
+        self.lock().full = true;
+    }
+
     /// Lets writes succeed again.
     pub fn heal(&self) {
-        self.lock().fails_next = None;
+        let mut state = self.lock();
+        state.fails_next = None;
+        state.full = false;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -133,6 +141,9 @@ impl Storage for MemoryStorage {
 
     fn write(&self, ops: &[Op], sync: bool) -> Result<(), StorageError> {
         let mut state = self.lock();
+        if state.full {
+            return Err(StorageError::Failed("no space left on the device".into()));
+        }
         let failure = state.fails_next.take();
         if failure == Some(FailedWrite::Lost) {
             return Err(StorageError::Failed("the write was made to fail".into()));

@@ -1,0 +1,137 @@
+//! Streams without windows: what comes of them is the same record by record.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{PACE, built, spoil};
+use crate::dsl::TopologyBuilder;
+use crate::operators::{AlertRule, Severity};
+use crate::sim::input::{Input, Inputs, Pace, stream};
+use crate::sim::subject::{Facts, Subject};
+
+/// `filter`, `map_values`, `flat_map_values`, `split`, `select_key` with `repartition`; null keys,
+/// bad records.
+pub(super) fn copy() -> Subject {
+    let builder = TopologyBuilder::new("sim-copy");
+    let numbers = builder.stream::<Option<String>, i64>("copy-in").filter(|_, n| n % 5 != 0);
+    let mut split = numbers.split();
+    let large = split.branch(|_, n| *n >= 100);
+    large.map_values(|_, n| n * 2).to("copy-large");
+    let small = split.done();
+    small.flat_map_values(|_, n| vec![n; usize::try_from(n % 3).unwrap_or(0)]).to("copy-small");
+    small
+        .select_key(|_, n| format!("n{}", n % 4))
+        .repartition("copy-by-rest")
+        .map_values(|_, n| n + 1)
+        .to("copy-moved");
+    Subject::new(built(builder.build()), |dice| {
+        let count = 20 + dice.below(60);
+        let inputs = stream(dice, (count, PACE), |dice, at| {
+            let key = format!("k{}", dice.below(9));
+            let mut input = Input::new("copy-in", &key, &dice.below(160).to_string(), at);
+            if dice.chance(10) {
+                input.key = None;
+            }
+            input
+        });
+        Inputs { first: Vec::new(), rest: spoil(dice, inputs) }
+    })
+    .on_record_time()
+}
+
+/// `dedup` by the sender's id with a short memory, and `alert` with a short one: what is forgotten
+/// must not depend on when commits were made.
+pub(super) fn once() -> Subject {
+    let builder = TopologyBuilder::new("sim-once");
+    let once = builder.stream::<String, i64>("once-in").dedup(
+        "once-seen",
+        Duration::from_secs(4),
+        |_, n, info| info.event_id().map(str::to_owned).or_else(|| Some(format!("n{n}"))),
+    );
+    once.to("once-out");
+    let rule = AlertRule::new("large", Severity::Warning).remember(Duration::from_secs(3_600));
+    once.filter(|_, n| *n > 30).alert(rule, |_, n| (format!("{n} is large"), *n));
+    let pace = Pace { step_ms: 700, jitter_ms: 1_500, outlier_ms: 60_000 };
+    Subject::new(built(builder.build()), move |dice| {
+        let count = 20 + dice.below(60);
+        let inputs = stream(dice, (count, pace), |dice, at| {
+            let n = dice.below(40);
+            let mut input = Input::new("once-in", &format!("k{}", n % 7), &n.to_string(), at);
+            // The same id, and so the same key.
+            if dice.chance(50) {
+                input.event_id = Some(format!("e{}", n / 2 * 2 + n % 7));
+            }
+            input
+        });
+        Inputs { first: Vec::new(), rest: inputs }
+    })
+    .on_record_time()
+}
+
+/// `merge` of two topics: of what is there, the lowest timestamp comes first.
+pub(super) fn merged() -> Subject {
+    let builder = TopologyBuilder::new("sim-merged");
+    let left = builder.stream::<String, String>("merged-a");
+    let right = builder.stream::<String, String>("merged-b");
+    left.merge(&right).peek(|_, _, _| {}).to("merged-out");
+    Subject::new(built(builder.build()), |dice| {
+        let count = 20 + dice.below(50);
+        let mut number = 0;
+        let inputs = stream(dice, (count, PACE), |dice, at| {
+            number += 1;
+            let topic = if dice.chance(50) { "merged-a" } else { "merged-b" };
+            Input::new(topic, &format!("k{}", dice.below(5)), &format!("\"{number}\""), at)
+        });
+        Inputs { first: Vec::new(), rest: inputs }
+    })
+    .on_record_time()
+    .checked(check_merged)
+}
+
+/// Whatever arrived when, the records of each topic stay in their order, and none is missing or
+/// doubled. If all were there, they are merged by time, ties by topic.
+fn check_merged(facts: &Facts<'_>) -> Result<(), String> {
+    let (left, right) = (facts.topic("merged-a"), facts.topic("merged-b"));
+    let mut found: BTreeMap<(u32, u16), Vec<String>> = BTreeMap::new();
+    let mut all: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    for (partition, records) in facts.topic("merged-out") {
+        for record in records {
+            let source = record.origin().map_or(u16::MAX, |origin| origin.source);
+            found.entry((partition, source)).or_default().push(record.value_text());
+            all.entry(partition).or_default().push(record.value_text());
+        }
+    }
+    for (number, topic) in [(0_u16, &left), (1, &right)] {
+        for (partition, records) in topic {
+            let wanted: Vec<String> = records.iter().map(|record| record.value_text()).collect();
+            let found = found.remove(&(*partition, number)).unwrap_or_default();
+            if found != wanted {
+                return Err(format!(
+                    "partition {partition} of {number}: {found:?}, not {wanted:?}"
+                ));
+            }
+        }
+    }
+    if !facts.plain {
+        return Ok(());
+    }
+    for (partition, found) in all {
+        let empty = Vec::new();
+        let mut one = left.get(&partition).unwrap_or(&empty).iter().peekable();
+        let mut other = right.get(&partition).unwrap_or(&empty).iter().peekable();
+        let mut wanted = Vec::new();
+        loop {
+            let next = match (one.peek(), other.peek()) {
+                (Some(a), Some(b)) if a.timestamp <= b.timestamp => one.next(),
+                (Some(_), None) => one.next(),
+                _ => other.next(),
+            };
+            let Some(record) = next else { break };
+            wanted.push(record.value_text());
+        }
+        if found != wanted {
+            return Err(format!("partition {partition} by time: {found:?}, not {wanted:?}"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! Coming to rest: everything heals, every record is given, everybody works until nothing is left
+//! to do.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use stores::state::StateImage;
+
+use super::World;
+use crate::sim::plan::Trouble;
+use crate::worker::WorkerError;
+
+/// Rounds until a world must be at rest.
+const ROUNDS_MAX: usize = 4_000;
+/// Rounds in which nothing happens, until we believe it.
+const QUIET_ROUNDS: usize = 3;
+
+impl World<'_> {
+    pub(super) fn come_to_rest(&mut self) {
+        {
+            let mut wire = self.log.wire();
+            wire.trouble = Trouble::default();
+            wire.time_out();
+            wire.hasten();
+        }
+        self.heal();
+        self.append_next(usize::MAX);
+        self.settle();
+        if self.faults.is_empty()
+            && let Some(index) = &mut self.index
+        {
+            let fault = index.finish((&self.log, &self.clock), self.has_cleaned);
+            self.faults.extend(fault);
+        }
+    }
+
+    /// All workers work until nothing is left to do.
+    fn settle(&mut self) {
+        let limits = self.scenario.limits;
+        // A turn at least as long as every interval: whatever is due is done in it.
+        let turn_ms = limits.commit_interval_ms.max(limits.progress_interval_ms) + 1;
+        let mut quiet = 0;
+        for _ in 0..ROUNDS_MAX {
+            self.clock.advance(u32::try_from(turn_ms).unwrap_or(u32::MAX));
+            let busy = self.round();
+            self.take_broken();
+            if !self.faults.is_empty() {
+                return;
+            }
+            quiet = if busy { 0 } else { quiet + 1 };
+            if quiet == QUIET_ROUNDS {
+                return;
+            }
+        }
+        self.fault("everything comes to rest", format!("not within {ROUNDS_MAX} rounds"));
+    }
+
+    fn round(&mut self) -> bool {
+        let mut busy = !self.zombies.is_empty();
+        for at in (0..self.zombies.len()).rev() {
+            let zombie = &mut self.zombies[at];
+            let taken = catch_unwind(AssertUnwindSafe(|| zombie.worker.run_once(Duration::ZERO)));
+            match taken {
+                Ok(Ok(_)) if self.has_lost_its_place() => drop(self.zombies.remove(at)),
+                Ok(Ok(_)) => {}
+                Ok(Err(WorkerError::Fenced { .. })) => drop(self.zombies.remove(at)),
+                Ok(Err(error)) => self.fault("a worker stops for a reason", error.to_string()),
+                Err(panic) => self.panicked(panic.as_ref()),
+            }
+        }
+        for index in 0..self.workers.len() {
+            let is_there = self.workers[index].is_some();
+            let before = self.positions_of(index);
+            let taken = catch_unwind(AssertUnwindSafe(|| self.take_turn(index)));
+            self.log.wire().tamper.turned();
+            self.after_turn(index, before.as_ref());
+            match taken {
+                Ok(Ok(_)) if self.has_lost_its_place() => {
+                    self.workers[index] = None;
+                    busy = true;
+                }
+                Ok(Ok(was_busy)) => busy |= was_busy || !is_there,
+                Ok(Err(WorkerError::Fenced { .. })) if self.fence_excused => {
+                    // It learns now that it was replaced or expired, and comes back.
+                    self.workers[index] = None;
+                    busy = true;
+                }
+                Ok(Err(error)) => {
+                    self.workers[index] = None;
+                    self.fault("a worker stops for a reason", format!("w{index}: {error}"));
+                }
+                Err(panic) => self.panicked(panic.as_ref()),
+            }
+        }
+        busy
+    }
+
+    /// Compacts the log, forgets all state, and lets everything come to rest once more: what comes
+    /// of it must be what was there.
+    pub(in crate::sim) fn restore_from_nothing(&mut self) {
+        self.workers.iter_mut().for_each(|worker| *worker = None);
+        for at in 0..self.machines.len() {
+            drop(self.machines[at].state.load(&StateImage::default()));
+        }
+        self.clean();
+        self.settle();
+    }
+}
