@@ -148,12 +148,6 @@ impl Partition {
         self.calls.len()
     }
 
-    /// The offsets of the deliveries that have not ended.
-    #[cfg(test)]
-    pub(crate) fn under_way(&self) -> Vec<u64> {
-        self.calls.keys().copied().collect()
-    }
-
     /// Notes the end of a delivery.
     pub(crate) fn finish(&mut self, finished: Finished) {
         let offset = finished.source.offset;

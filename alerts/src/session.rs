@@ -429,6 +429,3 @@ fn begin(
     let delivery = worker.courier.clone().run(job, schedule, sender.clone());
     tasks.spawn_on(delivery, &worker.runtime)
 }
-
-#[cfg(test)]
-mod tests;
