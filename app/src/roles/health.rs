@@ -98,12 +98,11 @@ fn reasons(overview: &Overview) -> Vec<String> {
 
 /// The topologies whose stores are being brought up to their changelogs.
 fn restoring(overview: &Overview) -> impl Iterator<Item = String> {
-    let restoring = overview.topologies.iter().filter_map(|topology| {
+    overview.topologies.iter().filter_map(|topology| {
         let tasks: usize = topology.stats.iter().map(|stats| stats.restoring_tasks()).sum();
         let name = topology.plan.topology().name();
         (tasks > 0).then(|| format!("topology `{name}`: {tasks} tasks are being restored"))
-    });
-    restoring
+    })
 }
 
 /// The process answers: it lives.

@@ -55,21 +55,21 @@ fn levels(registry: &mut Registry, name: &str, help: &str) -> Levels {
     levels
 }
 
-fn set(levels: &Levels, labels: Labels, value: u64) {
-    levels.get_or_create(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
+fn set(levels: &Levels, labels: &Labels, value: u64) {
+    levels.get_or_create(labels).set(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
-fn add(counts: &Counts, labels: Labels, value: u64) {
-    counts.get_or_create(&labels).inc_by(value);
+fn add(counts: &Counts, labels: &Labels, value: u64) {
+    counts.get_or_create(labels).inc_by(value);
 }
 
 fn process(registry: &mut Registry, overview: &Overview) {
     let memory = levels(registry, "resident_bytes", "Memory that the process occupies");
-    set(&memory, Vec::new(), rss_bytes().unwrap_or_default());
+    set(&memory, &Vec::new(), rss_bytes().unwrap_or_default());
     let uptime = levels(registry, "uptime_seconds", "Time since the process started");
-    set(&uptime, Vec::new(), overview.clock.elapsed().saturating_sub(overview.started).as_secs());
+    set(&uptime, &Vec::new(), overview.clock.elapsed().saturating_sub(overview.started).as_secs());
     let reachable = levels(registry, "log_reachable", "Whether the log answers: 1 or 0");
-    set(&reachable, Vec::new(), u64::from(overview.open_log.away().is_none()));
+    set(&reachable, &Vec::new(), u64::from(overview.open_log.away().is_none()));
 }
 
 fn topologies(registry: &mut Registry, overview: &Overview) {
@@ -87,18 +87,18 @@ fn topologies(registry: &mut Registry, overview: &Overview) {
         let sum = |of: fn(&pipeline::worker::WorkerStats) -> u64| -> u64 {
             planned.stats.iter().map(|stats| of(stats)).sum()
         };
-        add(&records, labels(), sum(|stats| stats.records()));
-        add(&commits, labels(), sum(|stats| stats.commits()));
-        add(&restored, labels(), sum(|stats| stats.restored_records()));
-        add(&bytes, labels(), sum(|stats| stats.restored_bytes()));
-        set(&left, labels(), sum(|stats| stats.restore_left()));
-        set(&restoring, labels(), sum(|stats| stats.restoring_tasks() as u64));
-        add(&restarts, labels(), sum(|stats| stats.restarts()));
-        set(&running, labels(), planned.running_tasks() as u64);
+        add(&records, &labels(), sum(|stats| stats.records()));
+        add(&commits, &labels(), sum(|stats| stats.commits()));
+        add(&restored, &labels(), sum(|stats| stats.restored_records()));
+        add(&bytes, &labels(), sum(|stats| stats.restored_bytes()));
+        set(&left, &labels(), sum(|stats| stats.restore_left()));
+        set(&restoring, &labels(), sum(|stats| stats.restoring_tasks() as u64));
+        add(&restarts, &labels(), sum(|stats| stats.restarts()));
+        set(&running, &labels(), planned.running_tasks() as u64);
         for one in planned.dropped() {
             let mut labels = labels();
             labels.extend([("place", one.place), ("reason", one.reason)]);
-            add(&dropped, labels, one.count);
+            add(&dropped, &labels, one.count);
         }
     }
 }
@@ -115,8 +115,8 @@ fn inputs(registry: &mut Registry, overview: &Overview) {
                     ("partition", input.partition.partition.to_string()),
                 ]
             };
-            set(&lag, labels(), input.end.saturating_sub(input.position));
-            add(&handled, labels(), input.records);
+            set(&lag, &labels(), input.end.saturating_sub(input.position));
+            add(&handled, &labels(), input.records);
         }
     }
 }
@@ -128,10 +128,10 @@ fn views(registry: &mut Registry, overview: &Overview) {
     let rejected = counts(registry, "view_rejected", "Documents that did not fit their view");
     for view in overview.view_figures() {
         let labels = || vec![("view", view.name.clone())];
-        set(&documents, labels(), view.documents);
-        set(&lag, labels(), view.lag);
-        add(&upserts, labels(), view.upserts);
-        add(&rejected, labels(), view.rejected);
+        set(&documents, &labels(), view.documents);
+        set(&lag, &labels(), view.lag);
+        add(&upserts, &labels(), view.upserts);
+        add(&rejected, &labels(), view.rejected);
     }
 }
 
@@ -142,16 +142,16 @@ fn endpoints(registry: &mut Registry, overview: &Overview) {
     let lag = levels(registry, "endpoint_lag_records", "Records that an endpoint has yet to see");
     for endpoint in overview.endpoints() {
         let labels = || vec![("endpoint", endpoint.name.clone())];
-        add(&delivered, labels(), endpoint.delivered);
-        add(&failed, labels(), endpoint.failed);
-        add(&undelivered, labels(), endpoint.undelivered);
-        set(&lag, labels(), endpoint.lag);
+        add(&delivered, &labels(), endpoint.delivered);
+        add(&failed, &labels(), endpoint.failed);
+        add(&undelivered, &labels(), endpoint.undelivered);
+        set(&lag, &labels(), endpoint.lag);
     }
 }
 
 fn sources(registry: &mut Registry, overview: &Overview) {
     let all = counts(registry, "source", "What a source has counted");
     for one in overview.counters.snapshot() {
-        add(&all, vec![("source", one.source), ("count", one.count.name().to_owned())], one.value);
+        add(&all, &vec![("source", one.source), ("count", one.count.name().to_owned())], one.value);
     }
 }
