@@ -90,7 +90,7 @@ impl<K: Key, V, G: Aggregator<K, V>> Operator<K, V> for SessionAggregate<K, V, G
             let missed = Missed { key: &self.key, value: &value, timestamp, windows: (1, 1) };
             return self.late.missed(why, &missed, ctx);
         }
-        let (state, before) = self.replace(&key, old, (window, clocks.record), ctx)?;
+        let (state, before) = self.replace(&key, old, (window, clocks.before), ctx)?;
         let state = self.aggregator.add(state, &key, &value, ctx.at(timestamp));
         put_session_entry(&mut self.entry, &self.key, window.start);
         self.stored.put(&self.entry, window.end, &state, ctx)?;

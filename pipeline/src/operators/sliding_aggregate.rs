@@ -157,8 +157,9 @@ impl<K: Key, V, G: Aggregator<K, V>> SlidingAggregate<K, V, G> {
     ) -> Result<(), Fault> {
         let (at, size_ms) = (step.record.timestamp, self.windows.size_ms);
         if let Some(previous) = found.previous
+            // The window that ends with the record is made below.
+            && previous + 1 + size_ms > at
             && !found.starts.contains(&(previous + 1))
-            && previous + 1 + size_ms >= at
         {
             self.create(step, previous + 1, None, ctx)?;
         }

@@ -158,7 +158,7 @@ impl<K: Key, V, G: Aggregator<K, V>> Timed for WindowAggregate<K, V, G> {
     fn advance(&mut self, ctx: &mut Context<'_>) -> Result<(), Fault> {
         let closing = self.time.closing(ctx)?;
         if self.emit_final {
-            self.close(Clocks { record: closing, closing }, ctx)?;
+            self.close(Clocks { record: closing, closing, before: closing }, ctx)?;
         } else if closing > i64::MIN {
             self.expiring.purge(self.windows.open_from(closing), ctx)?;
         }

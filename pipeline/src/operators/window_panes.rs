@@ -287,7 +287,7 @@ impl<K: Key, V, G: Aggregator<K, V>> Timed for PaneAggregate<K, V, G> {
         self.closed_to(ctx)?;
         let closing = self.time.closing(ctx)?;
         if closing > i64::MIN {
-            self.close(Clocks { record: closing, closing }, ctx)?;
+            self.close(Clocks { record: closing, closing, before: closing }, ctx)?;
         }
         self.time.save(ctx);
         Ok(())

@@ -33,6 +33,8 @@ pub(crate) struct Clocks {
     pub(crate) record: i64,
     /// Decides what is closed.
     pub(crate) closing: i64,
+    /// What decided about the record before.
+    pub(crate) before: i64,
 }
 
 /// Why a record is not taken into a window, as counters and the late topic say it.
@@ -70,8 +72,10 @@ impl WindowTime {
         timestamp: i64,
         ctx: &mut Context<'_>,
     ) -> Result<Clocks, Fault> {
+        let earlier = self.own.get(ctx)?;
         let own = self.own.observe(timestamp, ctx)?;
-        Ok(Clocks { record: ctx.lateness_clock(own), closing: self.closing(ctx)? })
+        let (record, before) = (ctx.lateness_clock(own), ctx.lateness_clock(earlier));
+        Ok(Clocks { record, closing: self.closing(ctx)?, before })
     }
 
     /// The time by which windows close; [`i64::MIN`] before anything is known.
