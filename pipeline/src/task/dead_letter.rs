@@ -77,9 +77,9 @@ impl<'a> BadRecord<'a> {
 
     fn put_place(&self, out: &mut Vec<u8>) {
         put_header(out, header::TOPIC, self.at.topic.as_bytes());
-        put_number(out, header::PARTITION, self.at.partition);
-        put_number(out, header::OFFSET, self.record.offset);
-        put_number(out, header::TIMESTAMP, self.record.timestamp);
+        put_number(out, header::PARTITION, &self.at.partition);
+        put_number(out, header::OFFSET, &self.record.offset);
+        put_number(out, header::TIMESTAMP, &self.record.timestamp);
         if let Some((topic, Origin { partition, offset, .. })) = &self.origin {
             put_header(out, header::SOURCE, format!("{topic}-{partition}@{offset}").as_bytes());
         }
@@ -98,7 +98,7 @@ pub(super) fn put_broken(out: &mut Vec<u8>, task: TaskId, broken: &Broken) {
     put_header(out, header::TASK, task.to_string().as_bytes());
 }
 
-fn put_number(out: &mut Vec<u8>, name: &str, number: impl ToString) {
+fn put_number(out: &mut Vec<u8>, name: &str, number: &dyn ToString) {
     put_header(out, name, number.to_string().as_bytes());
 }
 
