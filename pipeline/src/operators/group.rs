@@ -85,7 +85,8 @@ impl<K: Key, V: Value> Grouped<K, V> {
     /// Aggregates partially before the repartition, if there is one: the records of a key within
     /// a commit become one, with at most `entries_max` keys held in memory. For keys of which few
     /// have most of the records. The aggregate must be able to merge; its results are the same,
-    /// only their updates are fewer.
+    /// only their updates are fewer. Not before windows: which records are late for one is decided
+    /// record by record, and a partial aggregate would hide them.
     ///
     /// ```
     /// use pipeline::TopologyBuilder;
@@ -134,6 +135,10 @@ impl<K: Key, V: Value> Grouped<K, V> {
     /// Groups by time as well: by [`crate::TimeWindows`], [`crate::CalendarWindows`],
     /// [`crate::SlidingWindows`] or [`crate::SessionWindows`].
     pub fn windowed_by<W: Windows>(self, windows: W) -> W::Group<K, V> {
+        if self.combined.is_some() {
+            let node = self.stream.name();
+            self.stream.graph.borrow_mut().errors.push(TopologyError::CombinedWindows { node });
+        }
         windows.group(self)
     }
 

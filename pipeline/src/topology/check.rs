@@ -99,6 +99,12 @@ pub enum TopologyError {
         /// The table's history, in milliseconds.
         history_ms: i64,
     },
+    /// Partial aggregates before windows.
+    #[error("{node} is `combined` before windows, which cannot be: leave `combined` out")]
+    CombinedWindows {
+        /// The node whose records are grouped.
+        node: String,
+    },
     /// An aggregate that cannot take a value out, over rows of a table, which change.
     #[error(
         "{node} aggregates rows of a table, which change, but its aggregate cannot take a row out: \

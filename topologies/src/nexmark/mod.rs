@@ -11,8 +11,11 @@
 //! | [`q2`] | bids for some auctions | `filter` |
 //! | [`q3`] | local sellers of a category | a foreign-key join of tables |
 //! | [`q4`] | average winning price by category | a table grouped again, with retractions |
+//! | [`q5`] | the hottest auctions | hopping windows, an aggregate of a window's keys |
+//! | [`q7`] | the highest bid of ten seconds | tumbling windows over everything |
 //! | [`q8`] | new people who sell | a windowed join of streams |
 //! | [`q9`] | the winning bid of each auction | an aggregator of one's own |
+//! | [`q11`] | bids of a session | session windows |
 //! | [`q12`] | bids in ten seconds of processing time | time of arrival |
 //!
 //! The tests compare each with a plain computation over the same events, whatever the number of
@@ -22,10 +25,13 @@ mod event;
 mod generate;
 pub mod q0;
 pub mod q1;
+pub mod q11;
 pub mod q12;
 pub mod q2;
 pub mod q3;
 pub mod q4;
+pub mod q5;
+pub mod q7;
 pub mod q8;
 pub mod q9;
 mod winning;

@@ -33,7 +33,7 @@ fn persons(events: &[Event]) -> impl Iterator<Item = &Person> {
 fn text<K: Key>(key: &K, start: i64, end: i64) -> String {
     let mut text = String::new();
     Windowed { key: key.clone(), window: Window { start, end } }.write_text(&mut text);
-    text
+    format!("{text}-{end}")
 }
 
 pub(super) fn q3(events: &[Event]) -> Rows {
@@ -66,6 +66,37 @@ pub(super) fn q4(events: &[Event]) -> Rows {
     prices.iter().map(|(category, p)| (category.to_string(), json!(average(p)))).collect()
 }
 
+pub(super) fn q5(events: &[Event]) -> Rows {
+    let mut counts: BTreeMap<i64, BTreeMap<i64, i64>> = BTreeMap::new();
+    for bid in bids(events) {
+        let last = bid.date_time.div_euclid(2_000) * 2_000;
+        for start in [0, 2_000, 4_000, 6_000, 8_000].map(|back| last - back) {
+            *counts.entry(start).or_default().entry(bid.auction).or_default() += 1;
+        }
+    }
+    let hottest = |counts: BTreeMap<i64, i64>| {
+        let most = *counts.values().max().unwrap();
+        let with_most = counts.into_iter().filter(|(_, count)| *count == most);
+        json!({"bids": most, "auctions": with_most.map(|(auction, _)| auction).collect::<Vec<_>>()})
+    };
+    counts.into_iter().map(|(start, counts)| (start.to_string(), hottest(counts))).collect()
+}
+
+pub(super) fn q7(events: &[Event]) -> Rows {
+    let mut windows: BTreeMap<i64, Vec<Bid>> = BTreeMap::new();
+    for bid in bids(events) {
+        windows.entry(bid.date_time.div_euclid(10_000) * 10_000).or_default().push(bid);
+    }
+    let highest = |mut bids: Vec<Bid>| {
+        let most = bids.iter().map(|bid| bid.price).max().unwrap();
+        bids.retain(|bid| bid.price == most);
+        bids.sort();
+        json!(bids)
+    };
+    let key = |start: i64| text(&"all".to_owned(), start, start + 10_000);
+    windows.into_iter().map(|(start, bids)| (key(start), highest(bids))).collect()
+}
+
 pub(super) fn q8(events: &[Event]) -> Rows {
     let window = |at: i64| at.div_euclid(10_000) * 10_000;
     let sold: BTreeSet<(i64, i64)> =
@@ -84,6 +115,22 @@ pub(super) fn q9(events: &[Event]) -> Rows {
     winners
         .map(|(auction, bid)| (auction.id.to_string(), json!({"auction": auction, "bid": bid})))
         .collect()
+}
+
+pub(super) fn q11(events: &[Event]) -> Rows {
+    let mut times: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    for bid in bids(events) {
+        times.entry(bid.bidder).or_default().push(bid.date_time);
+    }
+    let mut rows = Rows::new();
+    for (bidder, mut times) in times {
+        times.sort_unstable();
+        for session in times.chunk_by(|a, b| b - a <= 10_000) {
+            let key = text(&bidder, session[0], *session.last().unwrap());
+            rows.insert(key, json!(session.len()));
+        }
+    }
+    rows
 }
 
 pub(super) fn q12(events: &[Event], start: i64, spacing: i64) -> Rows {
