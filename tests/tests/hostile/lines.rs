@@ -48,7 +48,7 @@ fn lines_with_fields() {
     let formats = [Format::Json, Format::Lines, syslog];
     let read = &mut |input: &[u8]| {
         for format in &formats {
-            let mut parser = Parser::new(settings(format.clone()));
+            let mut parser = Parser::new(settings(*format));
             for line in connectors::lines(input) {
                 let arrival = Arrival { reference_ms: 1_700_000_000_000, host: Some("h") };
                 match parser.parse(line, &arrival) {

@@ -117,7 +117,7 @@ impl Mutator {
     fn repeat(&mut self, input: &mut Vec<u8>, at: usize) {
         let end = self.random.random_range(at..=input.len()).min(at + 64);
         let stretch = input[at..end].to_vec();
-        let times = if self.random.next_u32() % 4 == 0 { 1_000 } else { 3 };
+        let times = if self.random.next_u32().is_multiple_of(4) { 1_000 } else { 3 };
         insert(input, at, &stretch.repeat(times));
     }
 }
