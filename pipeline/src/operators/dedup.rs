@@ -1,13 +1,16 @@
 //! `dedup`: of the records with one id, among the records of a partition, the first.
 //!
 //! Ids are kept by the time of their record, in buckets as long as the period within which a
-//! repeat is dropped; so a look-up asks three buckets, which filters answer mostly without a read,
-//! and forgetting is deleting old buckets.
+//! repeat is dropped; so a look-up asks two buckets, or three for a record that is late, and
+//! forgetting is deleting old buckets. Most ids are new: for buckets that began under its eyes
+//! the operator knows that from a filter in memory, and reads nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::kind;
+use super::seen_filter::SeenFilter;
 use super::stream_time::{Expiring, StreamTime, put_time};
 use crate::dsl::Stream;
 use crate::key::Key;
@@ -16,12 +19,19 @@ use crate::record::{Record, RecordInfo};
 use crate::task::Context;
 use crate::topology::StoreRef;
 
+/// Filters that one operator keeps, each of at most 2 MiB.
+const FILTERS_MAX: usize = 4;
+
 /// Remembers ids for a period of event time.
 pub(super) struct Seen {
     store: StoreRef,
     within_ms: i64,
     time: StreamTime,
     expiring: Expiring,
+    /// By bucket. A bucket without one may hold anything.
+    filters: BTreeMap<i64, SeenFilter>,
+    /// From this bucket on nothing was in the store when the operator began.
+    filtered_from: Option<i64>,
     key: Vec<u8>,
 }
 
@@ -32,6 +42,8 @@ impl Seen {
             within_ms,
             time: StreamTime::new(store),
             expiring: Expiring::new(store),
+            filters: BTreeMap::new(),
+            filtered_from: None,
             key: Vec::new(),
         }
     }
@@ -44,12 +56,13 @@ impl Seen {
         timestamp: i64,
         ctx: &mut Context<'_>,
     ) -> Result<bool, Fault> {
+        self.begin_filters(ctx)?;
         let now = self.time.observe(timestamp, ctx)?;
         let (bucket, kept_from) = (self.bucket(timestamp), self.kept_from(now));
         for near in [bucket, bucket - self.within_ms, bucket + self.within_ms] {
             // No record was ever later than stream time: there is nothing in that bucket. What is
             // older than what is kept may be there still or not, as commits fell: it does not count.
-            if near > now || near < kept_from {
+            if near > now || near < kept_from || !self.may_have(near, id) {
                 continue;
             }
             self.set_key(near, id);
@@ -63,8 +76,56 @@ impl Seen {
         if bucket >= kept_from {
             self.set_key(bucket, id);
             ctx.put(self.store, &self.key, &timestamp.to_be_bytes());
+            self.add_to_filter(bucket, id);
         }
         Ok(true)
+    }
+
+    /// No id is in a bucket beyond stream time: from there on the filters know everything.
+    fn begin_filters(&mut self, ctx: &mut Context<'_>) -> Result<(), Fault> {
+        if self.filtered_from.is_none() {
+            let before = self.time.get(ctx)?;
+            let nothing_yet = before == i64::MIN;
+            let next = self.bucket(before).saturating_add(self.within_ms);
+            self.filtered_from = Some(if nothing_yet { i64::MIN } else { next });
+        }
+        Ok(())
+    }
+
+    /// Whether `id` may be in `bucket`.
+    fn may_have(&self, bucket: i64, id: &[u8]) -> bool {
+        match self.filters.get(&bucket) {
+            Some(filter) => filter.may_have(id),
+            None => self.filtered_from.is_none_or(|from| bucket < from),
+        }
+    }
+
+    fn add_to_filter(&mut self, bucket: i64, id: &[u8]) {
+        if self.filtered_from.is_none_or(|from| bucket < from) {
+            return;
+        }
+        if !self.filters.contains_key(&bucket) {
+            let before = self.filters.range(..bucket).next_back().map(|(_, filter)| filter);
+            let filter = SeenFilter::like(before);
+            self.filters.insert(bucket, filter);
+        }
+        if self.filters.len() > FILTERS_MAX
+            && let Some((oldest, _)) = self.filters.pop_first()
+        {
+            self.filter_from(oldest.saturating_add(self.within_ms));
+        }
+        if let Some(filter) = self.filters.get_mut(&bucket) {
+            filter.add(id);
+        }
+    }
+
+    /// What is before `from` may hold anything from now on.
+    fn filter_from(&mut self, from: i64) {
+        if self.filtered_from.is_none_or(|before| from <= before) {
+            return;
+        }
+        self.filters = self.filters.split_off(&from);
+        self.filtered_from = Some(from);
     }
 
     /// Forgets what no record within the period can repeat, and saves stream time.
@@ -72,7 +133,9 @@ impl Seen {
         let now = self.time.get(ctx)?;
         self.time.save(ctx);
         if now > i64::MIN {
-            self.expiring.purge(self.kept_from(now), ctx)?;
+            let kept_from = self.kept_from(now);
+            self.expiring.purge(kept_from, ctx)?;
+            self.filter_from(kept_from);
         }
         Ok(())
     }
@@ -157,5 +220,56 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
             seen: Seen::new(store, within_ms),
             next,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{TopologyBuilder, TopologyDriver};
+
+    const WITHIN_MS: i64 = 100;
+
+    /// An id, how far time has gone since the record before, how late the record is, and what
+    /// comes after it: nothing, its handling, a commit, or a crash.
+    type Step = (i64, i64, i64, u8);
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        prop::collection::vec((0..5_i64, 0..30_i64, 0..=WITHIN_MS, 0..8_u8), 1..120)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn of_records_late_by_a_period_at_most_the_first_of_each_id_passes(steps in steps()) {
+            let builder = TopologyBuilder::new("dedup");
+            let within = Duration::from_millis(WITHIN_MS.unsigned_abs());
+            builder
+                .stream::<String, i64>("in")
+                .dedup("seen", within, |_, id, _| Some(id.to_string()))
+                .to("out");
+            let mut driver = TopologyDriver::new(builder.build().unwrap());
+            let (mut now, mut passed) = (1_000, Vec::<(i64, i64)>::new());
+            for (id, step, late, after) in steps {
+                now += step;
+                let at = now - late;
+                if !passed.iter().any(|(other, then)| *other == id && (at - then).abs() <= WITHIN_MS) {
+                    passed.push((id, at));
+                }
+                driver.append("in", Some(b"k"), Some(id.to_string().as_bytes()), at);
+                match after {
+                    0 => driver.kill(),
+                    1 | 2 => driver.commit(),
+                    3..6 => driver.process(),
+                    _ => {}
+                }
+            }
+            driver.commit();
+            let out: Vec<_> =
+                driver.read::<String, i64>("out").iter().map(|r| (r.value.unwrap(), r.timestamp)).collect();
+            prop_assert_eq!(out, passed);
+        }
     }
 }

@@ -13,6 +13,7 @@ mod map;
 mod materialize;
 mod peek;
 mod process;
+mod seen_filter;
 mod session_aggregate;
 mod sink;
 mod sliding_aggregate;

@@ -8,6 +8,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use stores::state::Order;
+
 use super::kind;
 use super::stored::Stored;
 use crate::aggregates::Ranked;
@@ -146,9 +148,12 @@ impl<K, V, G: Key, T> LocalTop<K, V, G, T> {
     fn best(&self, group: &[u8], ctx: &Context<'_>) -> Result<Vec<Place>, Fault> {
         let from = group_prefix(group);
         let to = after_prefix(&from);
-        let entries = ctx.scan(self.store, (&from, &to), self.n)?;
-        let places = entries.iter().map(|(key, _)| Place::from_index_key(key, from.len()));
-        places.collect::<Option<_>>().ok_or_else(|| {
+        let mut places = Vec::with_capacity(self.n);
+        ctx.scan_each(self.store, (&from, &to), Order::Ascending, &mut |key, _| {
+            places.push(Place::from_index_key(key, from.len()));
+            places.len() < self.n
+        })?;
+        places.into_iter().take(self.n).collect::<Option<_>>().ok_or_else(|| {
             ctx.bad_state(&self.node, &CodecError::new("too short for a row with a rank"))
         })
     }

@@ -1,6 +1,6 @@
 //! What an operator can reach while it handles a record.
 
-use stores::state::{Entry, StateError, Store};
+use stores::state::{Entry, KeyRange, Order, StateError, Store, Visit};
 
 use super::attempt::Effects;
 use super::counters::Counters;
@@ -229,6 +229,18 @@ impl Context<'_> {
         limit: usize,
     ) -> Result<Vec<Entry>, StateError> {
         self.stores[self.slot(store)].scan(range, limit)
+    }
+
+    /// Shows the entries of `store` in a range of keys to `visit`, in `order`, until it says no.
+    /// For what begins with a prefix, [`stores::state::after_prefix`] is the end of the range.
+    pub(crate) fn scan_each(
+        &self,
+        store: StoreRef,
+        range: KeyRange<'_>,
+        order: Order,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StateError> {
+        self.stores[self.slot(store)].scan_each(range, order, visit)
     }
 
     /// An operator is about to change what it keeps in itself, other than [`Remembered`] values: if

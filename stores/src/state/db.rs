@@ -17,6 +17,7 @@ use rocksdb::{
     LruCacheOptions, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
+use super::scan::{KeyRange, Order, Visit};
 use super::{StateError, damage};
 use crate::position::Position;
 
@@ -252,26 +253,42 @@ impl StateDb {
         Ok(read(value.as_deref()))
     }
 
-    /// Shows the entries of `store` from the first key of `range` up to, not including, the
-    /// second, in order, until `visit` says no.
+    /// Shows the entries of `store` in `range`, in `order`, until `visit` says no.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn scan(
         &self,
         store: StoreId,
-        range: (&[u8], &[u8]),
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+        range: KeyRange<'_>,
+        order: Order,
+        visit: &mut Visit<'_>,
     ) -> Result<(), StateError> {
         let mut options = ReadOptions::default();
-        options.set_iterate_upper_bound(store.key(range.1));
-        let mut iterator = self.db.raw_iterator_cf_opt(self.entries(), options);
-        iterator.seek(store.key(range.0));
+        let mut iterator = match order {
+            Order::Ascending => {
+                options.set_iterate_upper_bound(store.key(range.1));
+                let mut iterator = self.db.raw_iterator_cf_opt(self.entries(), options);
+                with_key(store, range.0, |from| iterator.seek(from));
+                iterator
+            }
+            Order::Descending => {
+                options.set_iterate_lower_bound(store.key(range.0));
+                options.set_iterate_upper_bound(store.key(range.1));
+                let mut iterator = self.db.raw_iterator_cf_opt(self.entries(), options);
+                // The last one below the upper bound.
+                iterator.seek_to_last();
+                iterator
+            }
+        };
         while let Some((key, value)) = iterator.item() {
             if !visit(&key[8..], value) {
                 return Ok(());
             }
-            iterator.next();
+            match order {
+                Order::Ascending => iterator.next(),
+                Order::Descending => iterator.prev(),
+            }
         }
         iterator.status().map_err(|error| self.failed("read", &error))
     }
@@ -288,7 +305,7 @@ impl StateDb {
     pub fn clear(&self, store: StoreId) -> Result<(), StateError> {
         let mut batch = WriteBatch::default();
         let mut empty = true;
-        self.scan(store, (&[], &[0xff]), &mut |_, _| {
+        self.scan(store, (&[], &[0xff]), Order::Ascending, &mut |_, _| {
             empty = false;
             false
         })?;

@@ -6,11 +6,13 @@
 mod damage;
 mod db;
 mod overlay;
+mod scan;
 mod store;
 mod undo;
 
 pub use db::{StateBatch, StateDb, StateImage, StateSettings, StoreId};
 pub use overlay::Overlay;
+pub use scan::{KeyRange, Order, Visit, after_prefix};
 pub use store::{Entry, Store};
 
 /// State could not be read or written.

@@ -1,6 +1,18 @@
 //! Changes that are not in RocksDB yet.
+//!
+//! A hash map finds the change of a key. The first range that is read adds an ordered index beside
+//! it, so a store that is never read by range does not pay for order.
+
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use hashbrown::HashMap;
+
+use super::scan::KeyRange;
+
+/// A key with its last change: `None` is a removal.
+pub(super) type Changed<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// What an entry takes beside its bytes, about.
 const ENTRY_BYTES: usize = 80;
@@ -9,6 +21,8 @@ const ENTRY_BYTES: usize = 80;
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {
     changes: HashMap<Box<[u8]>, Option<Box<[u8]>>>,
+    /// The keys in order: from the first range that was read on.
+    index: OnceCell<BTreeSet<Box<[u8]>>>,
     bytes: usize,
 }
 
@@ -27,6 +41,10 @@ impl Overlay {
         } else {
             self.bytes += key.len() + length + ENTRY_BYTES;
             self.changes.insert(key.into(), value.map(Box::from));
+            if let Some(index) = self.index.get_mut() {
+                self.bytes += key.len() + ENTRY_BYTES;
+                index.insert(key.into());
+            }
         }
     }
 
@@ -34,7 +52,24 @@ impl Overlay {
     pub(super) fn forget(&mut self, key: &[u8]) {
         if let Some(value) = self.changes.remove(key) {
             self.bytes -= key.len() + value.map_or(0, |value| value.len()) + ENTRY_BYTES;
+            if let Some(index) = self.index.get_mut() {
+                self.bytes = self.bytes.saturating_sub(key.len() + ENTRY_BYTES);
+                index.remove(key);
+            }
         }
+    }
+
+    /// The changes of the keys in `range`, in order.
+    pub(super) fn range<'a>(
+        &'a self,
+        (from, to): KeyRange<'_>,
+    ) -> impl DoubleEndedIterator<Item = Changed<'a>> {
+        // An index of nothing is not begun; and a B-tree does not take an end before the start.
+        let keys = (!self.changes.is_empty() && from < to).then(|| {
+            let index = self.index.get_or_init(|| self.changes.keys().cloned().collect());
+            index.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)))
+        });
+        keys.into_iter().flatten().map(|key| (key.as_ref(), self.changes[key].as_deref()))
     }
 
     /// All changes, in no order.

@@ -10,9 +10,9 @@
 //! overlays and made again. What one record did can be taken back alone: [`Store::begin`] and
 //! [`Store::undo`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::scan::{self, KeyRange, Order, Visit};
 use super::undo::Undo;
 use super::{Overlay, StateBatch, StateDb, StateError, StoreId};
 use crate::position::Position;
@@ -97,37 +97,34 @@ impl Store {
         self.undo.clear();
     }
 
-    /// The entries from the first key of `range` up to, not including, the second, in order, at
-    /// most `limit` of them.
+    /// Shows the entries in `range` to `visit`, in `order`, until it says no. Nothing is copied,
+    /// and nothing beyond what is shown is read.
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn scan(&self, range: (&[u8], &[u8]), limit: usize) -> Result<Vec<Entry>, StateError> {
-        let mut changed: BTreeMap<&[u8], Option<&[u8]>> = BTreeMap::new();
-        for overlay in [self.committing.as_ref(), Some(&self.active)].into_iter().flatten() {
-            changed.extend(overlay.iter().filter(|(key, _)| *key >= range.0 && *key < range.1));
-        }
-        let mut changed = changed.into_iter().peekable();
+    pub fn scan_each(
+        &self,
+        range: KeyRange<'_>,
+        order: Order,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StateError> {
+        // What was applied last is in the database.
+        let overlays = (&self.active, self.committing.as_ref());
+        scan::scan((&self.db, self.id), overlays, range, order, visit)
+    }
+
+    /// The entries in `range`, in order of their keys, at most `limit` of them.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn scan(&self, range: KeyRange<'_>, limit: usize) -> Result<Vec<Entry>, StateError> {
         let mut found = Vec::new();
-        let mut keep = |key: &[u8], value: Option<&[u8]>| {
-            if let Some(value) = value {
+        if limit > 0 {
+            self.scan_each(range, Order::Ascending, &mut |key, value| {
                 found.push((key.to_vec(), value.to_vec()));
-            }
-            found.len() < limit
-        };
-        let mut full = limit == 0;
-        self.db.scan(self.id, range, &mut |key, value| {
-            while let Some((newer, change)) = changed.next_if(|(newer, _)| *newer < key) {
-                full = full || !keep(newer, change);
-            }
-            let change = changed.next_if(|(newer, _)| *newer == key);
-            full = full || !keep(key, change.map_or(Some(value), |(_, change)| change));
-            !full
-        })?;
-        for (key, change) in changed {
-            full = full || !keep(key, change);
+                found.len() < limit
+            })?;
         }
-        found.truncate(limit);
         Ok(found)
     }
 
@@ -170,133 +167,4 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn store() -> Store {
-        Store::open(&Arc::new(StateDb::in_memory().unwrap()), "s", 0).unwrap()
-    }
-
-    fn get(store: &Store, key: u8) -> Option<Vec<u8>> {
-        store.read(&[key], |value| value.map(<[u8]>::to_vec)).unwrap()
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Put(u8, u8),
-        Delete(u8),
-        Begin,
-        Undo,
-        Freeze,
-        Apply,
-    }
-
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let step = prop_oneof![
-            4 => (0..9_u8, any::<u8>()).prop_map(|(key, value)| Step::Put(key, value)),
-            2 => (0..9_u8).prop_map(Step::Delete),
-            1 => Just(Step::Begin),
-            1 => Just(Step::Undo),
-            1 => Just(Step::Freeze),
-            1 => Just(Step::Apply),
-        ];
-        prop::collection::vec(step, 1..60)
-    }
-
-    /// What the store should hold, and what it held when it was last told to begin.
-    #[derive(Default)]
-    struct Model {
-        now: BTreeMap<u8, u8>,
-        begun: BTreeMap<u8, u8>,
-        frozen: bool,
-    }
-
-    fn run(store: &mut Store, step: &Step, model: &mut Model) {
-        match *step {
-            Step::Put(key, value) => {
-                store.put(&[key], &[value]);
-                model.now.insert(key, value);
-            }
-            Step::Delete(key) => {
-                store.delete(&[key]);
-                model.now.remove(&key);
-            }
-            Step::Begin => {
-                store.begin();
-                model.begun.clone_from(&model.now);
-            }
-            Step::Undo => {
-                store.undo();
-                model.now.clone_from(&model.begun);
-            }
-            Step::Freeze if !model.frozen => {
-                store.freeze();
-                model.begun.clone_from(&model.now);
-                model.frozen = true;
-            }
-            Step::Apply => {
-                let db = Arc::clone(&store.db);
-                let mut batch = db.batch();
-                store.applied(Some(Position::new(1, 1)), &mut batch);
-                batch.write().unwrap();
-                model.frozen = false;
-            }
-            Step::Freeze => {}
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(60))]
-        #[test]
-        fn reads_and_scans_see_through_all_layers(
-            steps in steps(), from in 0..9_u8, to in 0..9_u8, limit in 0..9_usize,
-        ) {
-            let mut store = store();
-            let mut model = Model::default();
-            for step in &steps {
-                run(&mut store, step, &mut model);
-                for key in 0..9 {
-                    let expected = model.now.get(&key).map(|value| vec![*value]);
-                    prop_assert_eq!(get(&store, key), expected);
-                }
-                let expected: Vec<_> = model
-                    .now
-                    .iter()
-                    .filter(|(key, _)| **key >= from && **key < to)
-                    .map(|(key, value)| (vec![*key], vec![*value]))
-                    .take(limit)
-                    .collect();
-                prop_assert_eq!(store.scan((&[from], &[to]), limit).unwrap(), expected);
-            }
-        }
-    }
-
-    #[test]
-    fn a_store_that_is_opened_again_is_at_its_last_commit() {
-        let directory = tempfile::tempdir().unwrap();
-        let settings =
-            super::super::StateSettings { cache_bytes: 1 << 20, write_buffer_bytes: 4 << 20 };
-        {
-            let db = Arc::new(StateDb::open(directory.path(), settings).unwrap());
-            let mut store = Store::open(&db, "counts", 3).unwrap();
-            store.put(b"a", b"1");
-            store.freeze();
-            let mut batch = db.batch();
-            store.applied(Some(Position::new(17, 2)), &mut batch);
-            batch.write().unwrap();
-            store.put(b"a", b"lost");
-            db.flush().unwrap();
-        }
-        let db = Arc::new(StateDb::open(directory.path(), settings).unwrap());
-        let other = db.store("other", 3).unwrap();
-        let store = Store::open(&db, "counts", 3).unwrap();
-        assert_ne!(store.id(), other);
-        assert_eq!(db.position(store.id()).unwrap(), Some(Position::new(17, 2)));
-        assert_eq!(store.read(b"a", |v| v.map(<[u8]>::to_vec)).unwrap(), Some(b"1".to_vec()));
-        db.clear(store.id()).unwrap();
-        assert_eq!(db.position(store.id()).unwrap(), None);
-        assert!(store.read(b"a", |value| value.is_none()).unwrap());
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@
 
 use rocksdb::{ColumnFamily, WriteBatch};
 
-use super::{PoisonError, StateDb, StateError, no_wal};
+use super::{Order, PoisonError, StateDb, StateError, no_wal};
 use crate::position::Position;
 
 /// A key of the database with its value.
@@ -83,7 +83,7 @@ impl StateDb {
         }
         let store = self.store(name, partition)?;
         let mut entries = Vec::new();
-        self.scan(store, (&[], &[0xff; 64]), &mut |key, value| {
+        self.scan(store, (&[], &[0xff; 64]), Order::Ascending, &mut |key, value| {
             entries.push((key.to_vec(), value.to_vec()));
             true
         })?;

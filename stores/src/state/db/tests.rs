@@ -34,7 +34,7 @@ fn flip(path: &Path, at: usize) {
 
 fn read_all(db: &StateDb, store: StoreId) -> Result<usize, StateError> {
     let mut count = 0;
-    db.scan(store, (&[], &[0xff; 8]), &mut |_, _| {
+    db.scan(store, (&[], &[0xff; 8]), Order::Ascending, &mut |_, _| {
         count += 1;
         true
     })?;

@@ -7,7 +7,10 @@
 //! replaces a run of batches, so a crash between steps leaves a partition that is merely less
 //! clean.
 
-use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+
+use hashbrown::HashTable;
 
 use stores::fail_point::{self, FailPoint};
 
@@ -20,11 +23,47 @@ use super::super::{Shared, keys, unavailable};
 const STEP_BYTES: usize = 4 << 20;
 /// Batches are merged up to about this size, before compression.
 const MERGED_BYTES: usize = 256 << 10;
-/// What an entry of the key map takes beside the key.
-const ENTRY_BYTES: usize = 64;
+/// What a key takes at most: its place, twice when the table has just grown.
+const KEY_BYTES: usize = 2 * size_of::<Last>();
 
-/// The last offset of each key of the dirty part.
-type Latest = HashMap<Box<[u8]>, u64>;
+/// The last offset of each key of the dirty part. Keys are told apart by 128 bits of keyed hashes,
+/// as Kafka's cleaner tells them apart by a digest: a key takes the same little memory, however
+/// long it is, and nobody can make two keys meet who does not know the hashes' secrets.
+#[derive(Default)]
+struct Latest {
+    keys: HashTable<Last>,
+    hashers: [RandomState; 2],
+}
+
+struct Last {
+    hash: [u64; 2],
+    offset: u64,
+}
+
+impl Latest {
+    fn get(&self, key: &[u8]) -> Option<u64> {
+        let hash = self.hash(key);
+        self.keys.find(hash[0], |last| last.hash == hash).map(|last| last.offset)
+    }
+
+    fn set(&mut self, key: &[u8], offset: u64) {
+        let hash = self.hash(key);
+        match self.keys.find_mut(hash[0], |last| last.hash == hash) {
+            Some(last) => last.offset = offset,
+            None => {
+                self.keys.insert_unique(hash[0], Last { hash, offset }, |last| last.hash[0]);
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.keys.len() * KEY_BYTES
+    }
+
+    fn hash(&self, key: &[u8]) -> [u64; 2] {
+        [self.hashers[0].hash_one(key), self.hashers[1].hash_one(key)]
+    }
+}
 
 /// Cleans `at` if enough of it is dirty. Answers with the bytes that it rewrote: the storage has
 /// them twice until it gives space back.
@@ -124,21 +163,16 @@ impl<'a> Pass<'a> {
 
     /// Pass one: the last offset of each dirty key, and where the memory for them ran out.
     fn latest(&self) -> Result<(Latest, u64), LogError> {
-        let mut latest = Latest::new();
-        let mut bytes = 0;
+        let mut latest = Latest::default();
         let mut upto = self.dirty_from;
         self.scan(self.dirty_from, &mut |batch, _| {
             for record in batch.records() {
-                let Some(key) = record.key else { continue };
-                if let Some(offset) = latest.get_mut(key) {
-                    *offset = record.offset;
-                } else {
-                    bytes += key.len() + ENTRY_BYTES;
-                    latest.insert(key.into(), record.offset);
+                if let Some(key) = record.key {
+                    latest.set(key, record.offset);
                 }
             }
             upto = batch.last_offset() + 1;
-            bytes < self.shared.settings.clean_bytes_max
+            latest.bytes() < self.shared.settings.clean_bytes_max
         })?;
         Ok((latest, upto))
     }
@@ -189,7 +223,7 @@ impl<'a> Pass<'a> {
             merged.extend_to(batch);
             for record in batch.records() {
                 let superseded =
-                    record.key.and_then(|key| latest.get(key)).is_some_and(|l| *l > record.offset);
+                    record.key.and_then(|key| latest.get(key)).is_some_and(|l| l > record.offset);
                 let expired = record.value.is_none()
                     && record.key.is_some()
                     && batch.append_time_ms() < self.tombstones_before_ms;
