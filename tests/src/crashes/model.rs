@@ -58,10 +58,11 @@ mod tests {
             ts,
             note: String::new(),
         };
-        let (one, other) = ("card-0", "card-1");
         let of = |card: &str| partition_for(card.as_bytes(), 2);
-        assert_ne!(of(one), of(other), "the keys lie in two partitions");
-        let sent = [payment(0, one, 100_000), payment(1, other, 1_000), payment(2, one, 1_000)];
+        let one = "card-0";
+        let mut cards = (1..).map(|number| format!("card-{number}"));
+        let other = cards.find(|card| of(card) != of(one)).expect("there are two partitions");
+        let sent = [payment(0, one, 100_000), payment(1, &other, 1_000), payment(2, one, 1_000)];
         let model = Model::of(&sent, 2);
         let starts: Vec<i64> = model.windows.keys().map(|(_, start)| *start).collect();
         assert_eq!((starts, model.late), (vec![1_000, 100_000], 1));
