@@ -280,11 +280,13 @@ impl<K: Key, V: Clone + 'static> Table<K, V> {
     ///     .map_values(|_, best| best.iter().map(|row| row.item.clone()).collect::<Vec<_>>())
     ///     .to("leaders");
     /// let mut driver = TopologyDriver::new(builder.build()?);
-    /// for (player, points) in [("ada", 5), ("bob", 9), ("eve", 7), ("bob", 1)] {
+    /// for (player, points) in [("ada", 5), ("bob", 9), ("eve", 7)] {
     ///     driver.pipe("points", player, &points, 0);
     /// }
     /// let leaders = driver.read::<String, Vec<String>>("leaders");
-    /// assert_eq!(leaders[3].value.as_deref().unwrap(), ["bob", "eve"]);
+    /// assert_eq!(leaders.last().unwrap().value.as_deref().unwrap(), ["bob", "eve"]);
+    /// driver.pipe("points", "bob", &1, 0);
+    /// let leaders = driver.read::<String, Vec<String>>("leaders");
     /// assert_eq!(leaders.last().unwrap().value.as_deref().unwrap(), ["eve", "ada"]);
     /// # Ok::<(), pipeline::TopologyError>(())
     /// ```
