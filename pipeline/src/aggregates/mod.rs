@@ -1,6 +1,6 @@
 //! Aggregates: how values become one, and what is kept of them meanwhile.
 //!
-//! An [`Aggregator`] says how; the operators in [`crate::operators`] say over what: all records of
+//! An [`Aggregator`] says how; the operators in `operators` say over what: all records of
 //! a key, a window of them, a session, the rows of a table. Sessions and windows made of panes put
 //! partial aggregates together and need [`Aggregator::merge`]; tables take back what a row no
 //! longer says and need [`Aggregator::retract`]. A topology that asks for one that is not there is

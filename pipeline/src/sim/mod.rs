@@ -3,12 +3,12 @@
 //!
 //! A seed decides everything: the records, how many workers there are and on which machines, what
 //! happens to them and when, and how the log misbehaves. After each run all outputs, stores,
-//! indexes and alerts are compared with a [`model`] that nothing has disturbed. A seed that fails
+//! indexes and alerts are compared with a `model` that nothing has disturbed. A seed that fails
 //! fails again, and can be shrunk to the steps and records that it takes.
 //!
 //! What is real: operators, tasks, workers, state (RocksDB in memory), the embedded log with its
 //! epochs, compaction and failed writes, the index follower and its indexes. What is simulated:
-//! the calls between a worker and the log ([`log`]), machines, disks and time. Threads are not:
+//! the calls between a worker and the log (`log`), machines, disks and time. Threads are not:
 //! what depends on the interleaving of two of them is not found here.
 
 mod cases;
