@@ -42,6 +42,8 @@ pub(super) struct SlidingFinal<K, V, G: Aggregator<K, V>> {
     late: LateRecords<V>,
     /// Windows that end before this are closed and told of.
     closed_to: Option<i64>,
+    /// What waited until the windows that end before this were closed has been taken in.
+    taken_to: i64,
     /// No window that is noted ends before this.
     earliest: i64,
     key: Vec<u8>,
@@ -171,9 +173,10 @@ impl<K: Key, V, G: Aggregator<K, V>> SlidingFinal<K, V, G> {
 
     /// Tells of the window of `key` that ends with `end`, if it has records.
     fn tell(&mut self, end: i64, key: &[u8], ctx: &mut Context<'_>) -> Result<(), Fault> {
-        if self.closed_to.is_none_or(|closed_to| closed_to < end) {
+        if self.taken_to < end {
             self.set_closed_to(end, ctx);
             self.take_in(end, ctx)?;
+            self.taken_to = end;
         }
         let node = self.late.node();
         let typed = K::decode(Some(key)).map_err(|error| ctx.bad_state(node, &error))?;
@@ -240,6 +243,7 @@ impl<K: Key, V, G: Aggregator<K, V>> SlidingFinal<K, V, G> {
                 time: time(),
                 late: late(),
                 closed_to: None,
+                taken_to: i64::MIN,
                 earliest: i64::MIN,
                 key: Vec::new(),
                 entry: Vec::new(),

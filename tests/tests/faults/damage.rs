@@ -18,6 +18,15 @@ fn file(folder: &Path, wanted: &str) -> PathBuf {
     largest.unwrap_or_else(|| panic!("no `{wanted}` in {}", folder.display()))
 }
 
+/// A file of the largest segment that the index uses: others wait for being collected.
+fn segment_file(shard: &Path, extension: &str) -> anyhow::Result<PathBuf> {
+    let meta: serde_json::Value = serde_json::from_slice(&fs::read(shard.join("meta.json"))?)?;
+    let segments = meta["segments"].as_array().expect("an index lists its segments");
+    let largest = segments.iter().max_by_key(|segment| segment["max_doc"].as_u64());
+    let id = largest.expect("the index has documents")["segment_id"].as_str().unwrap();
+    Ok(shard.join(format!("{}.{extension}", id.replace('-', ""))))
+}
+
 /// Starts again after damage. A process that meets it later than at its start may end once, saying
 /// so; the next one mends it.
 fn mended(stage: &mut Stage, message: &str) -> anyhow::Result<()> {
@@ -61,10 +70,11 @@ fn damaged_indexes_are_rebuilt_from_the_log() {
         stage.flow(1_500)?;
         let shard = stage.start.data_dir.join("views").join("regions").join("shard-0");
         let damages: [(&str, &dyn Fn() -> anyhow::Result<()>); 3] = [
-            ("is damaged", &|| flip(&file(&shard, ".store"), 5)),
+            ("is damaged", &|| flip(&segment_file(&shard, "store")?, 5)),
             ("building a view", &|| Ok(fs::remove_file(shard.join("meta.json"))?)),
             ("building a view", &|| {
-                let segment = fs::File::options().write(true).open(file(&shard, ".term"))?;
+                let segment =
+                    fs::File::options().write(true).open(segment_file(&shard, "term")?)?;
                 Ok(segment.set_len(segment.metadata()?.len() / 2)?)
             }),
         ];

@@ -155,6 +155,17 @@ fn await_counts(root: &Path, indexer: &Process, count: usize) {
     assert!(shown.is_some(), "the view never showed {count}: {}", indexer.said());
 }
 
+/// Waits until the worker names its tasks: after a rebalance it may have none for a moment.
+fn await_tasks(root: &Path) {
+    let mut last = String::new();
+    let named = eventually(PATIENCE, || {
+        let tasks = run(root, "worker", &["tasks"]);
+        last = String::from_utf8_lossy(&[tasks.stdout, tasks.stderr].concat()).into_owned();
+        last.contains("fraud").then_some(())
+    });
+    assert!(named.is_some(), "`millpond tasks` never named the topology: {last}");
+}
+
 #[test]
 fn roles_are_processes_and_a_killed_worker_goes_on() {
     let root = tempfile::tempdir().unwrap();
@@ -186,8 +197,7 @@ fn roles_are_processes_and_a_killed_worker_goes_on() {
     let lag = run(root, "worker", &["lag", "--output", "json"]);
     let lag: Value = serde_json::from_slice(&lag.stdout).unwrap();
     assert_eq!(lag.as_array().unwrap().len(), 2, "{lag}");
-    let tasks = run(root, "worker", &["tasks"]);
-    assert!(String::from_utf8_lossy(&tasks.stdout).contains("fraud"));
+    await_tasks(root);
     for process in [gateway, notify, worker, indexer] {
         assert!(!process.said().contains("hunter2"), "a secret was logged");
         process.stop();

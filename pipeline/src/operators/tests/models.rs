@@ -154,6 +154,19 @@ fn run(topology: Topology, events: &Events, committed: &[bool]) -> Vec<RawRecord
     records
 }
 
+/// The clocks of others close the windows before a record that waits aside, and nothing is told
+/// at that moment: the first window told of later must have taken the record in.
+#[test]
+fn what_waits_aside_is_taken_in_when_time_moved_without_a_result() {
+    let mut events = vec![(0, 265), (1, 230), (1, 240)];
+    events.extend((0..12_u8).map(|key| (key, 50_000)));
+    let windows = SlidingWindows::of_time_difference_and_grace(millis(10), millis(25));
+    let told = |committed: &[bool]| run(sliding_finals(windows, true, true), &events, committed);
+    let rows = table(&told(&[true]));
+    assert_eq!(rows.get(&("of-k1".to_owned(), 230, 240)), Some(&2), "{rows:?}");
+    assert_eq!(told(&[true]), told(&[]));
+}
+
 fn hopping() -> impl Strategy<Value = TimeWindows> {
     (1..30_i64, 0..20_i64).prop_flat_map(|(advance, grace)| {
         (advance..20 * advance).prop_map(move |size| {
