@@ -420,4 +420,6 @@ fn raw(partition: u32, record: &RecordRef<'_>) -> RawRecord {
 #[cfg(test)]
 mod bad_record_tests;
 #[cfg(test)]
+mod bad_result_tests;
+#[cfg(test)]
 mod tests;

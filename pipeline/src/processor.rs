@@ -25,13 +25,17 @@ pub trait Processor<K, V>: 'static {
     /// The value of what it forwards.
     type Value: Clone + 'static;
 
+    /// Whether it changes fields of its own while it handles records. Nobody can take that back if
+    /// a record breaks off: its task is made again from the log then. With `false` only what the
+    /// record did to stores and outputs is taken back, which costs nothing else.
+    const KEEPS_STATE: bool = true;
+
     /// Handles one record to completion.
     ///
     /// # Errors
     /// What the context's methods answer, to be handed on with `?`; or
-    /// [`ProcessorContext::bad_record`]. If nothing has been written or forwarded, the record
-    /// follows the policy for bad records; otherwise the commit is given up, and the record
-    /// follows it when it comes again.
+    /// [`ProcessorContext::bad_record`]. What the record did is taken back, and it follows the
+    /// policy for bad records.
     fn process(
         &mut self,
         record: Record<K, V>,
@@ -47,7 +51,8 @@ pub trait Processor<K, V>: 'static {
     /// UTC, a multiple of the period.
     ///
     /// # Errors
-    /// As for [`Self::process`]; the task stops.
+    /// As for [`Self::process`]: what this call did is taken back, and it follows the policy of the
+    /// topology; the record by which time moved goes on. Fields stay as they are.
     fn punctuate(
         &mut self,
         _schedule: Schedule,

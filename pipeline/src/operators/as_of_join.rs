@@ -21,7 +21,7 @@ use crate::dsl::Stream;
 use crate::key::Key;
 use crate::operator::{Fault, Next, Operator, Timed};
 use crate::record::Record;
-use crate::task::Context;
+use crate::task::{Context, Remembered};
 use crate::topology::{StoreRef, TopologyError};
 
 /// Records that are taken out at once.
@@ -69,11 +69,14 @@ struct Waiting<V> {
     /// Results that time makes before this node lie so far behind the clocks of the sources.
     behind_ms: i64,
     codec: Serde<V>,
-    /// Stream time and the next number; `None` until read.
-    times: Option<(i64, u64)>,
-    saved: Option<(i64, u64)>,
+    /// Stream time.
+    now: Remembered,
+    /// The last record's number.
+    number: Remembered,
+    /// What the store has of both; `None` until read.
+    saved: Option<(i64, i64)>,
     /// Nothing that waits is older.
-    from: i64,
+    from: Remembered,
 }
 
 impl<K, V, T, W, F> Operator<K, V> for AsOfJoin<K, V, T, W, F>
@@ -148,28 +151,33 @@ where
 }
 
 impl<V> Waiting<V> {
-    fn times(&mut self, ctx: &Context<'_>) -> Result<&mut (i64, u64), Fault> {
-        if self.times.is_none() {
-            self.saved = ctx.read(self.store, META, |stored| {
+    /// Reads what the store has of time and numbers, once.
+    fn load(&mut self, ctx: &Context<'_>) -> Result<(), Fault> {
+        if self.saved.is_none() {
+            let stored = ctx.read(self.store, META, |stored| {
                 let (now, number) = stored?.split_first_chunk::<8>()?;
                 let number = number.try_into().ok()?;
-                Some((i64::from_be_bytes(*now), u64::from_be_bytes(number)))
+                Some((i64::from_be_bytes(*now), i64::from_be_bytes(number)))
             })?;
+            let (now, number) = stored.unwrap_or((i64::MIN, 0));
+            self.now.load(now);
+            self.number.load(number);
+            self.saved = Some((now, number));
         }
-        Ok(self.times.get_or_insert(self.saved.unwrap_or((i64::MIN, 0))))
+        Ok(())
     }
 
     /// Takes in a record's timestamp; answers with stream time after it.
     fn observe(&mut self, timestamp: i64, ctx: &mut Context<'_>) -> Result<i64, Fault> {
-        let (now, _) = self.times(ctx)?;
-        *now = timestamp.max(*now);
-        let now = *now;
-        ctx.touch();
+        self.load(ctx)?;
+        let now = self.now.get().max(timestamp);
+        self.now.set(now, ctx);
         Ok(now)
     }
 
     fn save(&mut self, ctx: &mut Context<'_>) {
-        if let Some((now, number)) = self.times.filter(|times| Some(*times) != self.saved) {
+        let (now, number) = (self.now.get(), self.number.get());
+        if self.saved.is_some_and(|saved| saved != (now, number)) {
             let stored = [now.to_be_bytes(), number.to_be_bytes()].concat();
             ctx.put(self.store, META, &stored);
             self.saved = Some((now, number));
@@ -192,14 +200,9 @@ impl<V> Waiting<V> {
         clock: i64,
         ctx: &mut Context<'_>,
     ) -> Result<(), CodecError> {
-        let number = match &mut self.times {
-            Some((_, number)) => {
-                *number += 1;
-                *number
-            }
-            None => 0,
-        };
-        self.from = self.from.min(record.timestamp);
+        let number = self.number.get() + 1;
+        self.number.set(number, ctx);
+        self.from.set(self.from.get().min(record.timestamp), ctx);
         let mut stored = clock.to_be_bytes().to_vec();
         let mut key = Vec::new();
         let has_key = record.key.encode(&mut key);
@@ -217,17 +220,18 @@ impl<V> Waiting<V> {
     /// Takes some of the records that close before `clock`, the oldest first.
     fn take_due(&mut self, clock: i64, ctx: &mut Context<'_>) -> Result<Vec<Entry>, Fault> {
         let to = clock.saturating_sub(self.grace_ms);
-        if self.from >= to {
+        if self.from.get() >= to {
             return Ok(Vec::new());
         }
-        let due = ctx.scan(self.store, (&bound(self.from), &bound(to)), PAGE)?;
+        let due = ctx.scan(self.store, (&bound(self.from.get()), &bound(to)), PAGE)?;
         for (key, _) in &due {
             ctx.delete(self.store, key);
         }
-        self.from = match due.last() {
+        let from = match due.last() {
             Some((last, _)) if due.len() == PAGE => time_of(last),
             _ => to,
         };
+        self.from.set(from, ctx);
         Ok(due)
     }
 
@@ -375,9 +379,10 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
                 grace_ms: *grace_ms,
                 behind_ms,
                 codec: Arc::clone(codec),
-                times: None,
+                now: Remembered::new(i64::MIN),
+                number: Remembered::new(0),
                 saved: None,
-                from: i64::MIN,
+                from: Remembered::new(i64::MIN),
             }),
             next,
         });

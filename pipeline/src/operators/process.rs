@@ -64,7 +64,9 @@ impl<K, V, P: Processor<K, V>> Operator<K, V> for Process<K, V, P> {
         let before = self.time.get(ctx)?;
         let stream_time = self.time.observe(record.timestamp, ctx)?;
         // What the processor keeps in itself is its own: nobody else can take it back.
-        ctx.touch();
+        if P::KEEPS_STATE {
+            ctx.touch();
+        }
         let (node, stores, next) = (&self.node, &self.stores, &self.next);
         let mut inner = ProcessorContext { node, stores, next, stream_time, ctx };
         self.processor.process(record, &mut inner).map_err(|error| error.0)?;
@@ -75,7 +77,7 @@ impl<K, V, P: Processor<K, V>> Operator<K, V> for Process<K, V, P> {
             if let Schedule::StreamTime(_) = schedule
                 && let Some(now) = schedule.reached(before, stream_time)
             {
-                self.punctuate(*schedule, now, ctx)?;
+                ctx.isolated(&[], |ctx| self.punctuate(*schedule, now, ctx))?;
             }
         }
         Ok(())

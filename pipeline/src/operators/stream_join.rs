@@ -115,12 +115,8 @@ where
     /// Takes in a record's timestamp. Where it moves time, what has waited long enough goes on
     /// before the record itself.
     fn observe(&mut self, timestamp: i64, ctx: &mut Context<'_>) -> Result<(), Fault> {
-        let times = self.buffer.times(ctx)?;
-        if timestamp > times.now {
-            times.now = timestamp;
-            ctx.touch();
-        }
-        let now = times.now;
+        let now = self.buffer.times(ctx)?.now.max(timestamp);
+        self.buffer.set_now(now, ctx);
         if self.closing(ctx).is_none() { self.release(now, ctx) } else { Ok(()) }
     }
 
@@ -223,9 +219,8 @@ where
         let (side, timestamp) = (record.value.which(), record.timestamp);
         let times = self.buffer.times(ctx)?;
         let newest = times.largest[side as usize].max(timestamp);
-        times.largest[side as usize] = newest;
+        self.buffer.set_largest(side, newest, ctx);
         let now = times.now;
-        ctx.touch();
         let (over, alive) = match self.closing(ctx) {
             None => {
                 (self.buffer.ends_at(side, timestamp) < now, timestamp >= self.alive_from(newest))

@@ -15,15 +15,22 @@ const PURGED_MAX: usize = 20_000;
 pub(crate) struct StreamTime {
     store: StoreRef,
     now: Remembered,
-    /// What the store has; `None` until it was read.
-    saved: Option<i64>,
+    /// What the store has; [`i64::MIN`] for nothing.
+    saved: Remembered,
+    /// The store was read.
+    loaded: bool,
 }
 
 const KEY: &[u8] = &[kind::META, b't'];
 
 impl StreamTime {
     pub(crate) fn new(store: StoreRef) -> Self {
-        Self { store, now: Remembered::new(i64::MIN), saved: None }
+        Self {
+            store,
+            now: Remembered::new(i64::MIN),
+            saved: Remembered::new(i64::MIN),
+            loaded: false,
+        }
     }
 
     /// Takes in a record's timestamp and answers with stream time after it.
@@ -37,13 +44,14 @@ impl StreamTime {
 
     /// Stream time; [`i64::MIN`] before the first record.
     pub(crate) fn get(&mut self, ctx: &mut Context<'_>) -> Result<i64, Fault> {
-        if self.saved.is_none() {
+        if !self.loaded {
             let stored = ctx.read(self.store, KEY, |value| {
                 value.and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?)))
             })?;
             let stored = stored.unwrap_or(i64::MIN);
-            self.saved = Some(stored);
+            self.saved.load(stored);
             self.now.load(stored);
+            self.loaded = true;
         }
         Ok(self.now.get())
     }
@@ -51,9 +59,9 @@ impl StreamTime {
     /// Writes the meta entry, if stream time has moved since the last time.
     pub(crate) fn save(&mut self, ctx: &mut Context<'_>) {
         let now = self.now.get();
-        if now != i64::MIN && Some(now) != self.saved {
+        if now != self.saved.get() {
             ctx.put(self.store, KEY, &now.to_be_bytes());
-            self.saved = Some(now);
+            self.saved.set(now, ctx);
         }
     }
 }

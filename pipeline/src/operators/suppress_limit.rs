@@ -17,7 +17,7 @@ use crate::key::Key;
 use crate::log::record::{put_varint, take_slice};
 use crate::operator::{Fault, Next, Operator, Timed};
 use crate::record::{Change, Record};
-use crate::task::Context;
+use crate::task::{Context, Remembered};
 use crate::topology::StoreRef;
 
 /// The entries that are looked at together.
@@ -44,7 +44,9 @@ struct SuppressLimit<K, V> {
     buffer: BufferConfig,
     held: HeldStore<V>,
     time: WindowTime,
-    size: Option<Size>,
+    /// The records and bytes that are held back.
+    size: [Remembered; 2],
+    /// What the store has of them; `None` until it was read.
     saved: Option<Size>,
     next: Next<K, Change<V>>,
 }
@@ -133,21 +135,26 @@ impl<K: Key, V: Clone + 'static> SuppressLimit<K, V> {
     }
 
     fn size(&mut self, ctx: &Context<'_>) -> Result<Size, Fault> {
-        if let Some(size) = self.size {
-            return Ok(size);
+        if self.saved.is_some() {
+            let [records, bytes] = &self.size;
+            let (records, bytes) = (records.get().cast_unsigned(), bytes.get().cast_unsigned());
+            return Ok(Size { records, bytes });
         }
         let stored = ctx.read(self.held.store, SIZE, |value| {
             let (records, bytes) = value?.split_first_chunk::<8>()?;
             let bytes = u64::from_be_bytes(bytes.try_into().ok()?);
             Some(Size { records: u64::from_be_bytes(*records), bytes })
         })?;
-        self.saved = stored;
-        Ok(*self.size.insert(stored.unwrap_or_default()))
+        let size = stored.unwrap_or_default();
+        self.size[0].load(size.records.cast_signed());
+        self.size[1].load(size.bytes.cast_signed());
+        self.saved = Some(size);
+        Ok(size)
     }
 
     fn set_size(&mut self, size: Size, ctx: &mut Context<'_>) {
-        ctx.touch();
-        self.size = Some(size);
+        self.size[0].set(size.records.cast_signed(), ctx);
+        self.size[1].set(size.bytes.cast_signed(), ctx);
     }
 }
 
@@ -158,7 +165,8 @@ impl<K: Key, V: Clone + 'static> Timed for SuppressLimit<K, V> {
             self.release(closing, ctx)?;
         }
         self.time.save(ctx);
-        if let Some(size) = self.size.filter(|size| Some(*size) != self.saved) {
+        let size = self.size(ctx)?;
+        if self.saved != Some(size) {
             let value = [size.records.to_be_bytes(), size.bytes.to_be_bytes()].concat();
             ctx.put(self.held.store, SIZE, &value);
             self.saved = Some(size);
@@ -278,7 +286,7 @@ pub(super) fn hold_for<K: Key, V: Clone + 'static>(
         buffer,
         held: held(),
         time: WindowTime::new(store, behind_ms),
-        size: None,
+        size: [Remembered::new(0), Remembered::new(0)],
         saved: None,
         next,
     });

@@ -18,7 +18,7 @@ use crate::dsl::{Lookup, Table};
 use crate::key::Key;
 use crate::operator::{Fault, Next, Operator, Timed};
 use crate::record::{Change, Record};
-use crate::task::Context;
+use crate::task::{Context, Remembered};
 use crate::topology::{Closes, StoreRef, TopologyError};
 
 /// The entries that are looked at together when windows close.
@@ -33,7 +33,7 @@ struct SuppressWindows<K, V> {
     store: StoreRef,
     time: WindowTime,
     /// No window in the buffer ends before this.
-    earliest: i64,
+    earliest: Remembered,
     entry: Vec<u8>,
     next: Next<K, Change<V>>,
 }
@@ -53,10 +53,7 @@ impl<K: Key, V: Clone + 'static> Operator<K, Change<V>> for SuppressWindows<K, V
         match value.new {
             Some(new) => {
                 self.stored.put(&self.entry, timestamp, &new, ctx)?;
-                if end < self.earliest {
-                    ctx.touch();
-                    self.earliest = end;
-                }
+                self.earliest.set(self.earliest.get().min(end), ctx);
             }
             None => self.stored.delete(&self.entry, ctx),
         }
@@ -71,11 +68,10 @@ impl<K: Key, V: Clone + 'static> SuppressWindows<K, V> {
         let takes_border =
             self.closes.end_inclusive && (self.strict || ctx.sources_clock().is_some());
         let to = if takes_border { closed } else { closed.saturating_add(1) };
-        if self.earliest >= to {
+        if self.earliest.get() >= to {
             return Ok(());
         }
-        ctx.touch();
-        let range = (range_key(self.earliest), range_key(to));
+        let range = (range_key(self.earliest.get()), range_key(to));
         loop {
             let found = ctx.scan(self.store, (&range.0, &range.1), CLOSED_MAX)?;
             for (entry, value) in &found {
@@ -87,7 +83,7 @@ impl<K: Key, V: Clone + 'static> SuppressWindows<K, V> {
             }
         }
         let next = ctx.scan(self.store, (&range.1, &[kind::ENTRY + 1]), 1)?;
-        self.earliest = next.first().map_or(i64::MAX, |(entry, _)| time_of(entry));
+        self.earliest.set(next.first().map_or(i64::MAX, |(entry, _)| time_of(entry)), ctx);
         Ok(())
     }
 
@@ -179,7 +175,7 @@ fn place<K: Key, V: Clone + 'static>(
         stored: Stored::new(node.clone(), store, Arc::clone(&codec)),
         store,
         time: WindowTime::new(store, behind_ms),
-        earliest: i64::MIN,
+        earliest: Remembered::new(i64::MIN),
         entry: Vec::new(),
         next,
     });

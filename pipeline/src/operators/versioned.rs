@@ -287,8 +287,7 @@ impl<K: Key, V: Clone> Operator<K, Option<V>> for Versioned<K, V> {
         let before = self.time.get(ctx)?;
         let own = self.time.observe(timestamp, ctx)?;
         if own > before {
-            // Who looks a row up reads it from the store. What was saved is not taken back.
-            ctx.touch();
+            // Who looks a row up reads it from the store.
             self.time.save(ctx);
         }
         if timestamp < ctx.lateness_clock(own).saturating_sub(self.history_ms) {

@@ -9,7 +9,7 @@
 use super::kind;
 use super::stream_time::StreamTime;
 use crate::operator::Fault;
-use crate::task::Context;
+use crate::task::{Context, Remembered};
 use crate::topology::StoreRef;
 
 const KEY: &[u8] = &[kind::META, b'w'];
@@ -22,7 +22,8 @@ pub(crate) struct WindowTime {
     behind_ms: i64,
     /// Behind a repartition: the latest time by which windows were closed. It never goes back,
     /// also when an idle source goes on.
-    closed: Option<i64>,
+    closed: Remembered,
+    /// What the store has of it, [`i64::MIN`] for nothing; `None` until it was read.
     saved: Option<i64>,
 }
 
@@ -63,7 +64,13 @@ impl WindowTime {
     /// Time of the operator that has `store`; results that time makes come `behind_ms` after
     /// their timestamps to it.
     pub(crate) fn new(store: StoreRef, behind_ms: i64) -> Self {
-        Self { store, own: StreamTime::new(store), behind_ms, closed: None, saved: None }
+        Self {
+            store,
+            own: StreamTime::new(store),
+            behind_ms,
+            closed: Remembered::new(i64::MIN),
+            saved: None,
+        }
     }
 
     /// Takes in a record's timestamp.
@@ -84,11 +91,9 @@ impl WindowTime {
         let Some(clock) = ctx.sources_clock() else { return Ok(own) };
         let before = self.closed(ctx)?;
         let clock = clock.saturating_sub(self.behind_ms);
-        if clock > before {
-            self.closed = Some(clock);
-            ctx.touch();
-        }
-        Ok(clock.max(before))
+        let closed = clock.max(before);
+        self.closed.set(closed, ctx);
+        Ok(closed)
     }
 
     /// The time up to which windows were closed before the current record. To be asked once, when
@@ -98,22 +103,22 @@ impl WindowTime {
     }
 
     fn closed(&mut self, ctx: &mut Context<'_>) -> Result<i64, Fault> {
-        if let Some(closed) = self.closed {
-            return Ok(closed);
+        if self.saved.is_none() {
+            let stored = ctx.read(self.store, KEY, |value| {
+                value.and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?)))
+            })?;
+            let stored = stored.unwrap_or(i64::MIN);
+            self.closed.load(stored);
+            self.saved = Some(stored);
         }
-        let stored = ctx.read(self.store, KEY, |value| {
-            value.and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?)))
-        })?;
-        self.saved = stored;
-        let closed = stored.unwrap_or(i64::MIN);
-        self.closed = Some(closed);
-        Ok(closed)
+        Ok(self.closed.get())
     }
 
     /// Writes both into the store, where they have moved since the last time.
     pub(crate) fn save(&mut self, ctx: &mut Context<'_>) {
         self.own.save(ctx);
-        if let Some(closed) = self.closed.filter(|closed| Some(*closed) != self.saved) {
+        let closed = self.closed.get();
+        if self.saved.is_some_and(|saved| saved != closed) {
             ctx.put(self.store, KEY, &closed.to_be_bytes());
             self.saved = Some(closed);
         }

@@ -128,9 +128,14 @@ impl Outputs {
         self.sent.clear();
     }
 
-    /// Takes back what was sent since [`Self::begin`].
-    pub(super) fn undo(&mut self) {
-        while let Some(sent) = self.sent.pop() {
+    /// How much was sent since [`Self::begin`], for [`Self::undo_to`].
+    pub(super) fn mark(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// Takes back what was sent since `mark` was answered by [`Self::mark`].
+    pub(super) fn undo_to(&mut self, mark: usize) {
+        for sent in self.sent.drain(mark..).rev() {
             let (Sent::Batch { sink, .. } | Sent::Latest { sink, .. }) = &sent;
             let output = self.sinks[*sink].as_mut().expect("it was sent there");
             match sent {

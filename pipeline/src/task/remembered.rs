@@ -24,7 +24,9 @@ impl Remembered {
     /// Changes it within the record that `ctx` is about.
     pub(crate) fn set(&self, value: i64, ctx: &mut Context<'_>) {
         let before = self.0.replace(value);
-        ctx.changed_memory(self.clone(), before);
+        if before != value {
+            ctx.changed_memory(self.clone(), before);
+        }
     }
 
     /// Changes it for good: it is a cache, and true whatever is taken back.

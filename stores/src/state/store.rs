@@ -86,15 +86,26 @@ impl Store {
         self.undo.clear();
     }
 
+    /// How far it has changed since [`Self::begin`], for [`Self::undo_to`].
+    pub fn mark(&self) -> usize {
+        self.undo.len()
+    }
+
     /// Takes back what has changed since [`Self::begin`].
     pub fn undo(&mut self) {
-        for (key, before) in self.undo.backwards() {
+        self.undo_to(0);
+    }
+
+    /// Takes back what has changed since `mark` was answered by [`Self::mark`], which was after the
+    /// last [`Self::begin`].
+    pub fn undo_to(&mut self, mark: usize) {
+        for (key, before) in self.undo.backwards_to(mark) {
             match before {
                 None => self.active.forget(key),
                 Some(value) => self.active.set(key, value),
             }
         }
-        self.undo.clear();
+        self.undo.truncate(mark);
     }
 
     /// Shows the entries in `range` to `visit`, in `order`, until it says no. Nothing is copied,

@@ -47,9 +47,26 @@ impl Undo {
         self.changes.push(Change { at, key_length: key.len(), before });
     }
 
-    /// The changes, the last one first: key, and what the overlay said of it before.
-    pub(super) fn backwards(&self) -> impl Iterator<Item = (&[u8], Option<Option<&[u8]>>)> {
-        self.changes.iter().rev().map(|change| {
+    /// How many changes there are.
+    pub(super) fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Forgets all changes but the first `length`.
+    pub(super) fn truncate(&mut self, length: usize) {
+        if let Some(first) = self.changes.get(length) {
+            self.bytes.truncate(first.at);
+            self.changes.truncate(length);
+        }
+    }
+
+    /// The changes behind the first `mark`, the last one first: key, and what the overlay said of
+    /// it before.
+    pub(super) fn backwards_to(
+        &self,
+        mark: usize,
+    ) -> impl Iterator<Item = (&[u8], Option<Option<&[u8]>>)> {
+        self.changes[mark..].iter().rev().map(|change| {
             let (key, rest) = self.bytes[change.at..].split_at(change.key_length);
             let before = match change.before {
                 Before::Unchanged => None,

@@ -15,7 +15,7 @@ use crate::dsl::JoinWindows;
 use crate::operator::Fault;
 use crate::operators::kind;
 use crate::operators::stream_time::put_time;
-use crate::task::Context;
+use crate::task::{Context, Remembered};
 use crate::topology::StoreRef;
 
 /// Entries that are read at once, so that a key with many records takes little memory.
@@ -42,7 +42,7 @@ impl Which {
     }
 }
 
-/// What the join remembers of time.
+/// What the join knows of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Times {
     /// The largest timestamp seen at all; [`i64::MIN`] before the first.
@@ -50,6 +50,13 @@ pub(super) struct Times {
     /// The largest timestamp of each side's records that can be joined.
     pub(super) largest: [i64; 2],
     next_number: u64,
+}
+
+/// [`Times`] as they are now; what a record did to them is taken back with the record.
+struct Clock {
+    now: Remembered,
+    largest: [Remembered; 2],
+    next_number: Remembered,
 }
 
 /// Where a record lies: its side, timestamp and number.
@@ -79,10 +86,11 @@ pub(super) struct Buffer {
     store: StoreRef,
     windows: JoinWindows,
     segment_ms: i64,
-    times: Option<Times>,
+    clock: Clock,
+    /// What the store has; `None` until it was read.
     saved: Option<Times>,
     /// Nothing that waits closes before this.
-    waits_from: i64,
+    waits_from: Remembered,
     /// Of each side, the segments before this are gone.
     purged_to: [i64; 2],
 }
@@ -93,9 +101,9 @@ impl Buffer {
             store,
             windows,
             segment_ms: windows.retention_ms().saturating_add(1),
-            times: None,
+            clock: Clock::new(),
             saved: None,
-            waits_from: i64::MIN,
+            waits_from: Remembered::new(i64::MIN),
             purged_to: [i64::MIN; 2],
         }
     }
@@ -104,18 +112,32 @@ impl Buffer {
         self.windows
     }
 
-    /// What is remembered of time, read from the store at first.
-    pub(super) fn times(&mut self, ctx: &Context<'_>) -> Result<&mut Times, Fault> {
-        if self.times.is_none() {
-            self.saved = ctx.read(self.store, META, |stored| stored.and_then(Times::decode))?;
+    /// What is known of time, read from the store at first.
+    pub(super) fn times(&mut self, ctx: &Context<'_>) -> Result<Times, Fault> {
+        if self.saved.is_none() {
+            let stored = ctx.read(self.store, META, |stored| stored.and_then(Times::decode))?;
+            let times = stored.unwrap_or(Times::START);
+            self.clock.load(times);
+            self.saved = Some(times);
         }
-        Ok(self.times.get_or_insert(self.saved.unwrap_or(Times::START)))
+        Ok(self.clock.times())
     }
 
-    /// Writes what is remembered of time, if it has changed.
+    /// Time has reached `now`. To be called after [`Self::times`].
+    pub(super) fn set_now(&mut self, now: i64, ctx: &mut Context<'_>) {
+        self.clock.now.set(now, ctx);
+    }
+
+    /// The newest record of `side` that can be joined is of `newest`. To be called after
+    /// [`Self::times`].
+    pub(super) fn set_largest(&mut self, side: Which, newest: i64, ctx: &mut Context<'_>) {
+        self.clock.largest[side as usize].set(newest, ctx);
+    }
+
+    /// Writes what is known of time, if it has changed.
     pub(super) fn save(&mut self, ctx: &mut Context<'_>) {
-        if let Some(times) = self.times.filter(|times| self.saved.unwrap_or(Times::START) != *times)
-        {
+        let times = self.clock.times();
+        if self.saved.is_some_and(|saved| saved != times) {
             ctx.put(self.store, META, &times.encode());
             self.saved = Some(times);
         }
@@ -152,9 +174,8 @@ impl Buffer {
         (clock, value): (i64, &[u8]),
         ctx: &mut Context<'_>,
     ) -> Result<Place, Fault> {
-        let times = self.times(ctx)?;
-        let number = times.next_number;
-        times.next_number += 1;
+        let number = self.times(ctx)?.next_number;
+        self.clock.next_number.set((number + 1).cast_signed(), ctx);
         let place = Place { side, timestamp, number };
         let mut entry = Vec::with_capacity(8 + value.len());
         entry.extend_from_slice(&clock.to_be_bytes());
@@ -166,7 +187,7 @@ impl Buffer {
     /// Notes that a record waits for its first match.
     pub(super) fn wait(&mut self, place: Place, key: &[u8], ctx: &mut Context<'_>) {
         let closes_at = self.closes_at(place.side, place.timestamp);
-        self.waits_from = self.waits_from.min(closes_at);
+        self.waits_from.set(self.waits_from.get().min(closes_at), ctx);
         ctx.put(self.store, &waiting_key(closes_at, place, key), &[]);
     }
 
@@ -220,21 +241,19 @@ impl Buffer {
         clock: i64,
         ctx: &mut Context<'_>,
     ) -> Result<Vec<Due>, Fault> {
-        if self.waits_from >= clock {
+        if self.waits_from.get() >= clock {
             return Ok(Vec::new());
         }
         let (mut from, to) = (vec![kind::ENTRY, WAITING], [kind::ENTRY, WAITING + 1]);
-        put_time(&mut from, self.waits_from);
+        put_time(&mut from, self.waits_from.get());
         let page = ctx.scan(self.store, (&from, &to), PAGE)?;
         let mut taken = Vec::new();
         for (waiting, _) in &page {
             let (closes_at, place, key) = parse_waiting(waiting);
-            self.waits_from = closes_at;
+            self.waits_from.set(closes_at, ctx);
             if closes_at >= clock {
                 return Ok(taken);
             }
-            // From when on records wait is not taken back.
-            ctx.touch();
             ctx.delete(self.store, waiting);
             let value = ctx.read(self.store, &self.entry_key(place, key), |found| {
                 found.map(|entry| entry[8..].to_vec())
@@ -245,7 +264,7 @@ impl Buffer {
             }
         }
         if page.len() < PAGE {
-            self.waits_from = clock;
+            self.waits_from.set(clock, ctx);
         }
         Ok(taken)
     }
@@ -301,6 +320,29 @@ impl Buffer {
         put_time(&mut out, timestamp);
         out.extend_from_slice(&number.to_be_bytes());
         out
+    }
+}
+
+impl Clock {
+    fn new() -> Self {
+        let Times { now, largest, next_number } = Times::START;
+        Self {
+            now: Remembered::new(now),
+            largest: largest.map(Remembered::new),
+            next_number: Remembered::new(next_number.cast_signed()),
+        }
+    }
+
+    fn load(&self, times: Times) {
+        self.now.load(times.now);
+        self.largest.iter().zip(times.largest).for_each(|(largest, time)| largest.load(time));
+        self.next_number.load(times.next_number.cast_signed());
+    }
+
+    fn times(&self) -> Times {
+        let largest = [self.largest[0].get(), self.largest[1].get()];
+        let next_number = self.next_number.get().cast_unsigned();
+        Times { now: self.now.get(), largest, next_number }
     }
 }
 

@@ -22,6 +22,8 @@ enum Step {
     Delete(u8),
     Begin,
     Undo,
+    Mark,
+    UndoToMark,
     Freeze,
     Apply,
 }
@@ -32,6 +34,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (0..9_u8).prop_map(Step::Delete),
         1 => Just(Step::Begin),
         1 => Just(Step::Undo),
+        1 => Just(Step::Mark),
+        1 => Just(Step::UndoToMark),
         1 => Just(Step::Freeze),
         1 => Just(Step::Apply),
     ];
@@ -43,6 +47,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Model {
     now: BTreeMap<u8, u8>,
     begun: BTreeMap<u8, u8>,
+    /// A mark since then, and what the store held there.
+    marked: Option<(usize, BTreeMap<u8, u8>)>,
     frozen: bool,
 }
 
@@ -59,14 +65,24 @@ fn run(store: &mut Store, step: &Step, model: &mut Model) {
         Step::Begin => {
             store.begin();
             model.begun.clone_from(&model.now);
+            model.marked = None;
         }
         Step::Undo => {
             store.undo();
             model.now.clone_from(&model.begun);
+            model.marked = None;
+        }
+        Step::Mark => model.marked = Some((store.mark(), model.now.clone())),
+        Step::UndoToMark => {
+            if let Some((mark, then)) = model.marked.take() {
+                store.undo_to(mark);
+                model.now = then;
+            }
         }
         Step::Freeze if !model.frozen => {
             store.freeze();
             model.begun.clone_from(&model.now);
+            model.marked = None;
             model.frozen = true;
         }
         Step::Apply => {
