@@ -10,8 +10,12 @@
 //! overlays and made again. What one record did can be taken back alone: [`Store::begin`] and
 //! [`Store::undo`].
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use hashbrown::DefaultHashBuilder;
+
+use super::overlay::Hashed;
 use super::scan::{self, KeyRange, Order, Visit};
 use super::undo::Undo;
 use super::{Overlay, StateBatch, StateDb, StateError, StoreId};
@@ -29,6 +33,7 @@ pub struct Store {
     recent: Overlay,
     /// What has changed since [`Self::begin`].
     undo: Undo,
+    hasher: DefaultHashBuilder,
 }
 
 impl Store {
@@ -44,6 +49,7 @@ impl Store {
             committing: None,
             recent: Overlay::default(),
             undo: Undo::default(),
+            hasher: DefaultHashBuilder::default(),
         })
     }
 
@@ -61,8 +67,9 @@ impl Store {
         key: &[u8],
         read: impl FnOnce(Option<&[u8]>) -> T,
     ) -> Result<T, StateError> {
+        let hashed = hashed(&self.hasher, key);
         for overlay in self.overlays() {
-            if let Some(change) = overlay.get(key) {
+            if let Some(change) = overlay.get(hashed) {
                 return Ok(read(change));
             }
         }
@@ -71,14 +78,16 @@ impl Store {
 
     /// Sets `key`.
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
-        self.undo.note(key, self.active.get(key));
-        self.active.set(key, Some(value));
+        let hashed = hashed(&self.hasher, key);
+        self.undo.note(key, self.active.get(hashed));
+        self.active.set(hashed, Some(value));
     }
 
     /// Removes `key`.
     pub fn delete(&mut self, key: &[u8]) {
-        self.undo.note(key, self.active.get(key));
-        self.active.set(key, None);
+        let hashed = hashed(&self.hasher, key);
+        self.undo.note(key, self.active.get(hashed));
+        self.active.set(hashed, None);
     }
 
     /// What has changed until now stays; what changes from now on can be undone.
@@ -100,9 +109,10 @@ impl Store {
     /// last [`Self::begin`].
     pub fn undo_to(&mut self, mark: usize) {
         for (key, before) in self.undo.backwards_to(mark) {
+            let hashed = hashed(&self.hasher, key);
             match before {
-                None => self.active.forget(key),
-                Some(value) => self.active.set(key, value),
+                None => self.active.unset(hashed),
+                Some(value) => self.active.set(hashed, value),
             }
         }
         self.undo.truncate(mark);
@@ -151,7 +161,8 @@ impl Store {
     pub fn freeze(&mut self) -> &Overlay {
         assert!(self.committing.is_none(), "one commit at a time");
         self.undo.clear();
-        self.committing.insert(std::mem::take(&mut self.active))
+        let fresh = Overlay::like(&self.active);
+        self.committing.insert(std::mem::replace(&mut self.active, fresh))
     }
 
     /// Moves what the log has accepted into `batch`. `position` is where the changelog goes on;
@@ -175,6 +186,10 @@ impl Store {
     fn overlays(&self) -> impl Iterator<Item = &Overlay> {
         [Some(&self.active), self.committing.as_ref(), Some(&self.recent)].into_iter().flatten()
     }
+}
+
+fn hashed<'a>(hasher: &DefaultHashBuilder, key: &'a [u8]) -> Hashed<'a> {
+    Hashed { key, hash: hasher.hash_one(key) }
 }
 
 #[cfg(test)]
