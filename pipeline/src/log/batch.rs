@@ -357,6 +357,13 @@ impl BatchCursor {
         batch.parse(&mut bytes)
     }
 
+    /// The record at the cursor, and the place behind it; `None` at the end.
+    pub fn read<'a>(&self, batch: &'a Batch) -> Option<(RecordRef<'a>, Self)> {
+        let mut bytes = batch.payload.get(self.at..)?;
+        let record = batch.parse(&mut bytes)?;
+        Some((record, Self { at: batch.payload.len() - bytes.len() }))
+    }
+
     /// Moves to the next record.
     pub fn advance(&mut self, batch: &Batch) {
         if let Some(mut bytes) = batch.payload.get(self.at..)

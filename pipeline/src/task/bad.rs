@@ -92,7 +92,7 @@ impl Task {
         taken: &Taken,
         broken: &Broken,
     ) -> Result<(), TaskError> {
-        let record: RecordRef<'_> = taken.record();
+        let record: RecordRef<'_> = taken.record().0;
         let (at, offset) = (&taken.partition, record.offset);
         let origin = origin_of(&record);
         let Broken { defect, node, message, .. } = broken;

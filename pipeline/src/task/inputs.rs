@@ -52,8 +52,9 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    pub(crate) fn record(&self) -> RecordRef<'_> {
-        self.cursor.peek(&self.fetched.batch).expect("taken at a record")
+    /// The record, and the place in its batch where the next one begins.
+    pub(crate) fn record(&self) -> (RecordRef<'_>, BatchCursor) {
+        self.cursor.read(&self.fetched.batch).expect("taken at a record")
     }
 
     /// When the log took the record in; 0 if it does not say.
@@ -128,17 +129,19 @@ impl Inputs {
         Taken { partition: fetched.partition.clone(), fetched, cursor }
     }
 
-    /// The record that was taken has been handled.
-    pub(crate) fn give_back(&mut self, input: usize, taken: Taken) {
-        let Taken { fetched, mut cursor, .. } = taken;
+    /// The record at `offset` that was taken has been handled; the next one begins at `next`.
+    pub(crate) fn give_back(
+        &mut self,
+        input: usize,
+        Taken { fetched, .. }: Taken,
+        (offset, next): (u64, BatchCursor),
+    ) {
         let input = &mut self.inputs[input];
-        let record = cursor.peek(&fetched.batch).expect("taken at a record");
-        input.position = Position::new(record.offset + 1, fetched.batch.epoch());
+        input.position = Position::new(offset + 1, fetched.batch.epoch());
         input.handled += 1;
         self.moved = true;
-        cursor.advance(&fetched.batch);
-        if cursor.peek(&fetched.batch).is_some() {
-            input.queue.push_front((fetched, cursor));
+        if next.peek(&fetched.batch).is_some() {
+            input.queue.push_front((fetched, next));
         } else {
             // Compaction may have left a gap at the end of the batch: it has been read as well.
             input.position.offset = fetched.batch.last_offset() + 1;

@@ -21,6 +21,7 @@ mod context;
 mod counters;
 mod dead_letter;
 mod inputs;
+mod latest;
 mod outputs;
 mod remembered;
 pub(crate) mod restore;
@@ -306,7 +307,8 @@ impl Task {
         poison: &Poison,
     ) -> Result<(), TaskError> {
         let taken = self.inputs.take(input);
-        let record = taken.record();
+        let (record, next) = taken.record();
+        let offset = record.offset;
         let handled = if record.headers.get(CONTROL_HEADER).is_some() {
             self.hear(input, &record)
         } else if let Some(broken) = known_poison(poison, &taken.partition, record.offset) {
@@ -315,7 +317,7 @@ impl Task {
         } else {
             self.feed(input, &taken, &record, globals)
         };
-        self.inputs.give_back(input, taken);
+        self.inputs.give_back(input, taken, (offset, next));
         handled
     }
 
@@ -420,12 +422,10 @@ impl Task {
         let names = self.plan.store_names(self.id.sub);
         let mut changelogs = Vec::with_capacity(names.len());
         for (store, name) in self.stores.iter_mut().zip(&names) {
-            let overlay = store.freeze();
             let mut batch = BatchBuilder::new();
-            // No order of a hash table reaches the log: a run can be repeated to the byte.
-            let mut changes: Vec<_> = overlay.iter().collect();
-            changes.sort_unstable();
-            for (key, value) in changes {
+            // In the order in which they were made, not that of a hash table: a run can be repeated
+            // to the byte.
+            for (key, value) in store.freeze().iter() {
                 batch.push(0, Some(key), value, &[]);
             }
             changelogs.push((!batch.is_empty()).then_some(appends.len()));

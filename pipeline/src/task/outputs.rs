@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::HashMap;
-
 use super::TaskSettings;
 use super::attempt::Broken;
 use super::context::{Current, Outgoing};
 use super::dead_letter::{BadRecord, Letter, put_broken};
+use super::latest::{Latest, Replaced};
 use crate::format::control::{self, Control};
 use crate::format::{CONTROL_HEADER, EVENT_ID_HEADER, ORIGIN_HEADER};
 use crate::log::batch::BatchMark;
@@ -51,34 +50,12 @@ struct SinkOutput {
     untold: bool,
 }
 
-/// Records of which only the last of each key is written, in the order of their last change.
-#[derive(Default)]
-struct Latest {
-    places: HashMap<Box<[u8]>, usize>,
-    records: Vec<Option<Kept>>,
-    bytes: usize,
-}
-
-struct Kept {
-    partition: u32,
-    timestamp: i64,
-    key: Box<[u8]>,
-    value: Option<Box<[u8]>>,
-    headers: Box<[u8]>,
-}
-
-impl Kept {
-    fn bytes(&self) -> usize {
-        self.key.len() + self.value.as_ref().map_or(0, |value| value.len()) + 100
-    }
-}
-
 /// What one record has added: taken back in reverse order.
 enum Sent {
     /// To a batch, which was at this mark before.
     Batch { sink: usize, partition: usize, before: BatchMark },
     /// To the latest records of a sink, in place of another one.
-    Latest { sink: usize, replaced: Option<(usize, Kept)> },
+    Latest { sink: usize, replaced: Option<Replaced> },
 }
 
 impl Outputs {
@@ -196,7 +173,7 @@ impl Outputs {
         let sink = sink.0;
         self.sent.push(match (&mut output.latest, record.key) {
             (Some(latest), Some(key)) => {
-                let replaced = latest.put(partition, key, record, &self.headers);
+                let replaced = latest.put(partition, (key, record), &self.headers);
                 Sent::Latest { sink, replaced }
             }
             _ => {
@@ -301,7 +278,7 @@ impl Outputs {
     pub(crate) fn bytes(&self) -> usize {
         let of_output = |output: &SinkOutput| {
             output.batches.iter().map(BatchBuilder::bytes).sum::<usize>()
-                + output.latest.as_ref().map_or(0, |latest| latest.bytes)
+                + output.latest.as_ref().map_or(0, Latest::bytes)
         };
         self.sinks.iter().flatten().map(of_output).sum::<usize>() + self.dead_letters.bytes()
     }
@@ -321,59 +298,10 @@ impl SinkOutput {
     /// Moves the latest records of all keys into the batches.
     fn settle(&mut self) {
         let Some(latest) = &mut self.latest else { return };
-        latest.places.clear();
-        latest.bytes = 0;
-        for kept in latest.records.drain(..).flatten() {
-            let batch = &mut self.batches[kept.partition as usize];
-            batch.push(kept.timestamp, Some(&kept.key), kept.value.as_deref(), &kept.headers);
+        for (partition, record, headers) in latest.records() {
+            let batch = &mut self.batches[partition as usize];
+            batch.push(record.timestamp, record.key, record.value, headers);
         }
-    }
-}
-
-impl Latest {
-    /// Puts `record` in the place of the one that `key` had, which is the answer, with its place.
-    fn put(
-        &mut self,
-        partition: u32,
-        key: &[u8],
-        record: Outgoing<'_>,
-        headers: &[u8],
-    ) -> Option<(usize, Kept)> {
-        let kept = Kept {
-            partition,
-            timestamp: record.timestamp,
-            key: key.into(),
-            value: record.value.map(Box::from),
-            headers: headers.into(),
-        };
-        self.bytes += kept.bytes();
-        let place = self.records.len();
-        let replaced = match self.places.get_mut(key) {
-            Some(old) => {
-                let old = std::mem::replace(old, place);
-                self.records[old].take().map(|kept| (old, kept))
-            }
-            None => {
-                self.places.insert(key.into(), place);
-                None
-            }
-        };
-        self.records.push(Some(kept));
-        replaced
-    }
-
-    /// Takes back the last [`Self::put`], which replaced `replaced`.
-    fn take_back(&mut self, replaced: Option<(usize, Kept)>) {
-        let last = self.records.pop().flatten().expect("the last one put is there");
-        self.bytes -= last.bytes();
-        match replaced {
-            None => {
-                self.places.remove(&last.key);
-            }
-            Some((place, kept)) => {
-                self.places.insert(last.key, place);
-                self.records[place] = Some(kept);
-            }
-        }
+        latest.clear();
     }
 }
