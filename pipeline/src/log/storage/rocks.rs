@@ -151,8 +151,13 @@ fn open(path: &Path, settings: RocksSettings) -> Result<DB, rocksdb::Error> {
     options.set_max_log_file_size(4 << 20);
     options.set_max_manifest_file_size(16 << 20);
     options.set_max_background_jobs(2);
+    // Both families together: else each would take as much as is meant for the log, and the larger
+    // one twice that while it is written out.
+    options.set_db_write_buffer_size(settings.write_buffer_bytes);
+    let cache = Cache::new_lru_cache(settings.cache_bytes);
+    let options_of = |space| family_options(space, settings, &cache);
     let families = [Space::Meta, Space::Batches]
-        .map(|space| ColumnFamilyDescriptor::new(name(space), family_options(space, settings)));
+        .map(|space| ColumnFamilyDescriptor::new(name(space), options_of(space)));
     DB::open_cf_descriptors(&options, path, families)
 }
 
@@ -169,9 +174,9 @@ fn show(
     iterator.status()
 }
 
-fn family_options(space: Space, settings: RocksSettings) -> Options {
+fn family_options(space: Space, settings: RocksSettings, cache: &Cache) -> Options {
     let mut table = BlockBasedOptions::default();
-    table.set_block_cache(&Cache::new_lru_cache(settings.cache_bytes));
+    table.set_block_cache(cache);
     table.set_cache_index_and_filter_blocks(true);
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
