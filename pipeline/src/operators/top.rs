@@ -71,12 +71,18 @@ fn after_prefix(prefix: &[u8]) -> Vec<u8> {
 
 type Select<K, V, G, T> = dyn Fn(&K, &V) -> (G, i64, T) + Send + Sync;
 
+/// The groups whose best rows are held in memory: as many as change at a time, such as days.
+const HELD_MAX: usize = 64;
+
 /// Hands on the rows that come into or leave the best of this partition.
 struct LocalTop<K, V, G, T> {
     node: String,
     store: StoreRef,
     n: usize,
     select: Arc<Select<K, V, G, T>>,
+    /// The best rows of some groups by the groups' bytes, the group that was used last in front. It
+    /// is a copy of what the store has: most rows are not among them, and change without a read.
+    held: Vec<(Vec<u8>, Vec<Place>)>,
     next: Next<G, Change<Place>>,
 }
 
@@ -113,7 +119,7 @@ impl<K, V, G: Key, T: Key> Operator<K, Change<V>> for LocalTop<K, V, G, T> {
 impl<K, V, G: Key, T> LocalTop<K, V, G, T> {
     /// Changes a row of `group`, and hands on what that changes among its best.
     fn update(
-        &self,
+        &mut self,
         group: &G,
         bytes: &[u8],
         (old, new, timestamp): (Option<Place>, Option<Place>, i64),
@@ -122,27 +128,50 @@ impl<K, V, G: Key, T> LocalTop<K, V, G, T> {
         if old == new {
             return Ok(());
         }
-        let before = self.best(bytes, ctx)?;
+        self.hold(bytes, ctx)?;
         if let Some(old) = &old {
             ctx.delete(self.store, &old.index_key(bytes));
         }
         if let Some(new) = &new {
             ctx.put(self.store, &new.index_key(bytes), &[1]);
         }
-        let beyond = |place: &Option<Place>| {
-            let last = before.last().filter(|_| before.len() == self.n);
-            place.as_ref().is_none_or(|place| last.is_some_and(|last| place > last))
-        };
-        if beyond(&old) && beyond(&new) {
+        let before = &self.held[0].1;
+        let is_whole = before.len() < self.n;
+        let beyond = |place: &Place| !is_whole && before.last().is_none_or(|last| place > last);
+        if old.as_ref().is_none_or(beyond) && new.as_ref().is_none_or(beyond) {
             return Ok(());
         }
-        let after = self.best(bytes, ctx)?;
+        // The row that moves up when one leaves is known to the store alone.
+        let leaves = old.as_ref().is_some_and(|old| !beyond(old));
+        let after = if !is_whole && leaves && new.as_ref().is_none_or(beyond) {
+            self.best(bytes, ctx)?
+        } else {
+            let mut after: Vec<_> = before.iter().filter(|it| Some(*it) != old.as_ref()).collect();
+            after.extend(&new);
+            after.sort_unstable();
+            after.into_iter().take(self.n).cloned().collect()
+        };
         // One row changes, so at most one leaves and one comes: in one record, so that nobody sees
         // a board between the two.
         let left = before.iter().find(|place| !after.contains(place)).cloned();
-        let came = after.into_iter().find(|place| !before.contains(place));
+        let came = after.iter().find(|place| !before.contains(place)).cloned();
+        ctx.touch();
+        self.held[0].1 = after;
         let value = Change { new: came, old: left };
         self.next.forward(Record { key: group.clone(), value, timestamp }, ctx)
+    }
+
+    /// Brings the best rows of `group` to the front of what is held.
+    fn hold(&mut self, group: &[u8], ctx: &mut Context<'_>) -> Result<(), Fault> {
+        match self.held.iter().position(|(held, _)| held == group) {
+            Some(place) => self.held[..=place].rotate_right(1),
+            None => {
+                let best = self.best(group, ctx)?;
+                self.held.truncate(HELD_MAX - 1);
+                self.held.insert(0, (group.to_vec(), best));
+            }
+        }
+        Ok(())
     }
 
     fn best(&self, group: &[u8], ctx: &Context<'_>) -> Result<Vec<Place>, Fault> {
@@ -304,6 +333,7 @@ impl<K: Key, V: Clone + 'static> Table<K, V> {
             store: rows,
             n,
             select: Arc::clone(&select),
+            held: Vec::new(),
             next,
         });
         let met = local.repartition_with(name, place_codec());
