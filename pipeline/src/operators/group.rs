@@ -1,6 +1,7 @@
 //! `group_by`, `group_by_key` and `repartition`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::aggregate;
 use super::combine::{Combine, Merged};
@@ -18,6 +19,8 @@ pub struct Grouped<K, V> {
     name: Option<String>,
     /// How many partial aggregates the sending side holds, if it makes any.
     combined: Option<usize>,
+    /// After which time without a record a row leaves, if it does.
+    expire_after: Option<Duration>,
 }
 
 /// A definition of windows: what [`Grouped::windowed_by`] takes.
@@ -33,7 +36,7 @@ impl<K: Key, V: Value> Stream<K, V> {
     /// Groups by the key. If it was changed before, the records go through a repartition topic
     /// named after the store.
     pub fn group_by_key(&self) -> Grouped<K, V> {
-        Grouped { stream: self.clone(), name: None, combined: None }
+        Grouped { stream: self.clone(), name: None, combined: None, expire_after: None }
     }
 
     /// Groups by a new key, through the repartition topic `name`.
@@ -42,7 +45,8 @@ impl<K: Key, V: Value> Stream<K, V> {
         name: &str,
         select: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
     ) -> Grouped<K2, V> {
-        Grouped { stream: self.select_key(select), name: Some(name.to_owned()), combined: None }
+        let name = Some(name.to_owned());
+        Grouped { stream: self.select_key(select), name, combined: None, expire_after: None }
     }
 
     /// Sends the records through the repartition topic `name` to where their keys are; values
@@ -108,14 +112,49 @@ impl<K: Key, V: Value> Grouped<K, V> {
         self
     }
 
+    /// Deletes a key's aggregate when no record of it has come for `after` of event time: what is
+    /// finished leaves the store and all that is made of it. If the key comes again it begins anew.
+    ///
+    /// Times are rounded down to ten seconds, and rows leave with the records that follow, some
+    /// with each. A record that is older than `after` when it comes is dropped if its key has no
+    /// aggregate. Behind a repartition the clocks that decide depend on what has arrived, and the
+    /// node is marked so. Windows close by themselves: they take `Table::expire_after` behind them.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("jobs");
+    /// builder
+    ///     .stream::<String, i64>("steps")
+    ///     .group_by_key()
+    ///     .expire_after(Duration::from_secs(60))
+    ///     .count("jobs")
+    ///     .to("jobs-under-way");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// for (job, at) in [("j1", 0), ("j1", 1_000), ("j2", 75_000)] {
+    ///     driver.pipe("steps", job, &1_i64, at);
+    /// }
+    /// let jobs = driver.read::<String, i64>("jobs-under-way");
+    /// let jobs: Vec<_> = jobs.iter().map(|r| (r.key.as_str(), r.value)).collect();
+    /// assert_eq!(jobs, [("j1", Some(1)), ("j1", Some(2)), ("j2", Some(1)), ("j1", None)]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
+    #[must_use]
+    pub fn expire_after(mut self, after: Duration) -> Self {
+        self.expire_after = Some(after);
+        self
+    }
+
     /// The aggregate of each key as `aggregator` makes it, kept in `store`.
     pub(super) fn aggregated<G: Aggregator<K, V>>(
         self,
         store: &str,
         aggregator: G,
     ) -> Table<K, G::Output> {
+        let expire_after = self.expire_after;
         let Some(entries_max) = self.combined.filter(|_| self.stream.rekeyed) else {
-            return aggregate::place(&self.partitioned(store), store, aggregator);
+            return aggregate::place(&self.partitioned(store), store, aggregator, expire_after);
         };
         let name = self.name.as_deref().unwrap_or(store);
         let node = self.stream.next_name("KSTREAM-COMBINE");
@@ -129,7 +168,7 @@ impl<K: Key, V: Value> Grouped<K, V> {
             Combine::new(node.clone(), Arc::clone(&combine), entries_max, next)
         });
         let partial = partial.repartition_with(name, aggregator.codec());
-        aggregate::place(&partial, store, Merged::<V, G>::new(aggregator))
+        aggregate::place(&partial, store, Merged::<V, G>::new(aggregator), expire_after)
     }
 
     /// Groups by time as well: by [`crate::TimeWindows`], [`crate::CalendarWindows`],
@@ -138,6 +177,10 @@ impl<K: Key, V: Value> Grouped<K, V> {
         if self.combined.is_some() {
             let node = self.stream.name();
             self.stream.graph.borrow_mut().errors.push(TopologyError::CombinedWindows { node });
+        }
+        if self.expire_after.is_some() {
+            let node = self.stream.name();
+            self.stream.graph.borrow_mut().errors.push(TopologyError::ExpiringWindows { node });
         }
         windows.group(self)
     }

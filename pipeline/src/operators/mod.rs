@@ -5,6 +5,8 @@ mod alert;
 mod as_of_join;
 mod combine;
 mod dedup;
+mod expire;
+mod expiry;
 mod filter;
 mod foreign_key_join;
 mod group;

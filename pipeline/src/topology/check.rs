@@ -105,6 +105,14 @@ pub enum TopologyError {
         /// The node whose records are grouped.
         node: String,
     },
+    /// Rows that expire, before windows.
+    #[error(
+        "{node} expires rows before windows, which end by themselves: leave `expire_after` out, or          put it behind the windows' table"
+    )]
+    ExpiringWindows {
+        /// The node whose records are grouped.
+        node: String,
+    },
     /// An aggregate that cannot take a value out, over rows of a table, which change.
     #[error(
         "{node} aggregates rows of a table, which change, but its aggregate cannot take a row out: \
