@@ -19,5 +19,10 @@ pub mod traffic;
 pub use distinct::Distinct;
 pub use pair::Pair;
 
+/// A setting of milliseconds of which 0 means for ever.
+pub(crate) fn period(ms: u64) -> Option<std::time::Duration> {
+    (ms > 0).then(|| std::time::Duration::from_millis(ms))
+}
+
 #[cfg(test)]
 mod tests;

@@ -26,6 +26,8 @@ use serde::{Deserialize, Serialize};
 pub use payment::Payment;
 pub use spending::Spending;
 
+use crate::period;
+
 /// What the topology `fraud` can be told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -48,6 +50,8 @@ pub struct Settings {
     /// How many different countries a window tells apart. Beyond it holds that there were more.
     /// It is never less than `countries_min`.
     pub countries_max: usize,
+    /// How long after its window a document is kept, in milliseconds of event time; 0 keeps all.
+    pub documents_kept_ms: u64,
 }
 
 impl Default for Settings {
@@ -61,6 +65,7 @@ impl Default for Settings {
             count_min: 8,
             countries_min: 2,
             countries_max: 50,
+            documents_kept_ms: 0,
         }
     }
 }
@@ -89,9 +94,13 @@ pub fn build(settings: &Settings) -> Result<Topology, TopologyError> {
         })
         .filter(move |_, spending| spending.is_suspicious(count_min, countries_min));
 
-    // Counts only grow, so a window that was suspicious stays so: its document is updated, never
-    // deleted, and the first time is when somebody must know.
-    suspicious.view("suspicious-cards", views::fields(), views::document);
+    // Counts only grow, so a window that was suspicious stays so: its document is updated until it
+    // has had its time, and the first time is when somebody must know.
+    let shown = match period(settings.documents_kept_ms) {
+        Some(kept) => suspicious.expire_after("suspicious-kept", kept),
+        None => suspicious.clone(),
+    };
+    shown.view("suspicious-cards", views::fields(), views::document);
     suspicious.to_stream().alert(
         AlertRule::new("card-testing", Severity::Critical).remember(window + grace),
         |card, spending| (views::warning(card, spending), views::document(card, spending)),

@@ -20,13 +20,15 @@ mod views;
 
 use std::time::Duration;
 
-use pipeline::{AlertRule, Severity, TimeWindows, Topology, TopologyBuilder, TopologyError};
+use pipeline::{
+    AlertRule, Key, Severity, Table, TimeWindows, Topology, TopologyBuilder, TopologyError,
+};
 use serde::{Deserialize, Serialize};
 
 pub use failure::{Failure, SyslogLine};
 pub use tally::{LastLine, Tally};
 
-use crate::Pair;
+use crate::{Pair, period};
 
 /// What the topology `logins` can be told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +51,8 @@ pub struct Settings {
     pub user_bytes_max: usize,
     /// How much of a line is kept, in bytes.
     pub message_bytes_max: usize,
+    /// How long after its window a document is kept, in milliseconds of event time; 0 keeps all.
+    pub documents_kept_ms: u64,
 }
 
 impl Default for Settings {
@@ -62,6 +66,7 @@ impl Default for Settings {
             sources_max: 100,
             user_bytes_max: 128,
             message_bytes_max: 1_024,
+            documents_kept_ms: 0,
         }
     }
 }
@@ -114,19 +119,35 @@ pub fn build(settings: &Settings) -> Result<Topology, TopologyError> {
         .windowed_by(windows)
         .aggregate("by-source", Tally::default, move |_, failure, tally| tally.add(failure, limits))
         .filter(|_, tally| tally.attempts > 0);
-    by_source.view("failed-logins", views::source_fields(), views::source_document);
+    kept(&by_source, "failed-logins-kept", settings).view(
+        "failed-logins",
+        views::source_fields(),
+        views::source_document,
+    );
     by_source.filter(move |_, tally| tally.attempts >= alert_attempts_min).to_stream().alert(
         AlertRule::new("brute-force", Severity::Warning).remember(window + grace),
         |key, tally| (views::warning(key, tally), views::source_document(key, tally)),
     );
 
-    failures
+    let by_host = failures
         .group_by_key()
         .windowed_by(windows)
         .aggregate("by-host", Tally::default, move |_, failure, tally| tally.add(failure, limits))
-        .filter(|_, tally| tally.attempts > 0)
-        .view("failed-logins-by-host", views::host_fields(), views::host_document);
+        .filter(|_, tally| tally.attempts > 0);
+    kept(&by_host, "failed-logins-by-host-kept", settings).view(
+        "failed-logins-by-host",
+        views::host_fields(),
+        views::host_document,
+    );
     builder.build()
+}
+
+/// The rows of `table` as long as their documents are to be kept.
+fn kept<K: Key>(table: &Table<K, Tally>, store: &str, settings: &Settings) -> Table<K, Tally> {
+    match period(settings.documents_kept_ms) {
+        Some(kept) => table.expire_after(store, kept),
+        None => table.clone(),
+    }
 }
 
 #[cfg(test)]

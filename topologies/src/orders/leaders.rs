@@ -1,54 +1,44 @@
 //! Who buys most: the customers of each day by the value of the orders that they placed on it.
 
+use std::time::Duration;
+
 use chrono::DateTime;
 use pipeline::aggregates::{Ranked, Sum};
 use pipeline::{Table, ViewFields};
 use serde_json::json;
 
-use super::order::{Outcome, Status};
+use super::order::{Outcome, Sale};
 use crate::Pair;
 
-/// What an order counts for: its customer, the day it was placed on, and its value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Sale {
-    customer: String,
-    day: String,
-    cents: i64,
-}
-
-/// Keeps the view `customer-leaderboard` of the `places` best customers of each day.
+/// Keeps the view `customer-leaderboard` of the `places` best customers of each day; who has
+/// bought nothing for as long as `kept` leaves it.
 ///
 /// An order that grows moves its customer up; one that is cancelled counts for nothing any more.
-/// Each partition sums up and ranks its own customers, and sends the best of them to one place.
-pub(super) fn keep(orders: &Table<String, Outcome>, places: usize) {
-    orders
-        .map_values(|_, outcome| sale(outcome))
-        .filter(|_, sale| sale.is_some())
-        .group_by("sales-of-customer-and-day", |_, sale| match sale {
-            Some(Sale { customer, day, cents }) => {
-                (Some(Pair(day.clone(), customer.clone())), *cents)
-            }
-            None => (None, 0),
-        })
+/// What counts are the changes of orders, not the orders, which may have left meanwhile. Each
+/// partition sums up and ranks its own customers, and sends the best of them to one place.
+pub(super) fn keep(orders: &Table<String, Outcome>, places: usize, kept: Option<Duration>) {
+    let sales = orders
+        .to_stream()
+        .flat_map_values(|_, outcome| outcome.sale)
+        .map(|_, sale| (day_and_customer(&sale), sale.cents))
+        .group_by_key();
+    let sales = match kept {
+        Some(kept) => sales.expire_after(kept),
+        None => sales,
+    };
+    sales
         .aggregate_by("customer-days", Sum::of(|cents: &i64| *cents))
         .filter(|_, cents| *cents > 0)
-        .top("customer-leaders", places, |key, cents| {
-            let Pair(day, customer) = key.clone().expect("a row without a group is in no sum");
-            (day, *cents, customer)
+        .top("customer-leaders", places, |Pair(day, customer), cents| {
+            (day.clone(), *cents, customer.clone())
         })
         .view("customer-leaderboard", fields(), |day, leaders| document(day, leaders));
 }
 
-/// `None` of an order that nobody has placed, or that was called off.
-fn sale(outcome: &Outcome) -> Option<Sale> {
-    let order = &outcome.order;
-    if order.status == Status::Cancelled {
-        return None;
-    }
-    let customer = order.customer_id.clone()?;
-    let day = DateTime::from_timestamp_millis(order.placed_at?)?.date_naive().to_string();
-    let cents = i64::try_from(order.total_cents).unwrap_or(i64::MAX);
-    Some(Sale { customer, day, cents })
+fn day_and_customer(sale: &Sale) -> Pair {
+    // A time beyond the calendar is refused with its record.
+    let placed = DateTime::from_timestamp_millis(sale.placed_at).unwrap_or_default();
+    Pair(placed.date_naive().to_string(), sale.customer_id.clone())
 }
 
 fn fields() -> ViewFields {

@@ -48,6 +48,20 @@ pub struct Outcome {
     pub order: Order,
     /// What was rejected, if the event was.
     pub rejection: Option<Rejection>,
+    /// By how much the event has changed what its customer has bought. It is told, not kept.
+    #[serde(skip)]
+    pub sale: Option<Sale>,
+}
+
+/// A change of what a customer has bought on a day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sale {
+    /// The customer.
+    pub customer_id: String,
+    /// When the order was placed, milliseconds since 1970-01-01 UTC.
+    pub placed_at: i64,
+    /// By how much it grew, in hundredths; below zero if it shrank.
+    pub cents: i64,
 }
 
 /// An event that its order could not take.
@@ -91,7 +105,10 @@ impl Order {
     #[must_use]
     pub fn take(self, id: &str, event: &OrderEvent) -> Outcome {
         let Err(reason) = self.accepts(&event.kind) else {
-            return Outcome { order: self.with(event), rejection: None };
+            let before = self.worth();
+            let order = self.with(event);
+            let sale = order.sale(order.worth() - before);
+            return Outcome { order, rejection: None, sale };
         };
         let rejection = Rejection {
             order_id: id.to_owned(),
@@ -99,7 +116,22 @@ impl Order {
             reason,
             event: event.clone(),
         };
-        Outcome { order: self, rejection: Some(rejection) }
+        Outcome { order: self, rejection: Some(rejection), sale: None }
+    }
+
+    /// What it counts for, in hundredths: nothing while nobody has placed it, and once it was called
+    /// off.
+    fn worth(&self) -> i64 {
+        if self.customer_id.is_none() || self.status == Status::Cancelled {
+            return 0;
+        }
+        i64::try_from(self.total_cents).unwrap_or(i64::MAX)
+    }
+
+    /// What a change of its worth is to its customer.
+    fn sale(&self, cents: i64) -> Option<Sale> {
+        let (customer_id, placed_at) = (self.customer_id.clone()?, self.placed_at?);
+        (cents != 0).then_some(Sale { customer_id, placed_at, cents })
     }
 
     fn accepts(&self, event: &EventKind) -> Result<(), Reason> {

@@ -1,7 +1,9 @@
 //! Scripts of orders.
 
+use std::collections::BTreeMap;
+
 use expect_test::{Expect, expect};
-use pipeline::driver::Script;
+use pipeline::driver::{RawRecord, Script, check_four_ways};
 use pipeline::{Topology, TopologyError};
 
 use super::{Order, OrderEvent, Reason, Settings, Status, build};
@@ -280,6 +282,98 @@ fn the_leaderboard_follows_orders_up_and_down() {
           2023-11-15 -
     "#]];
     expected.assert_eq(&run(&topology, &whole, &["orders-g1-customer-leaderboard-view"]));
+}
+
+/// Orders and rejections leave after a minute, leaders after two days.
+fn archiving() -> Topology {
+    let kept = Settings {
+        archive_after_ms: 60_000,
+        rejections_kept_ms: 60_000,
+        leaders_kept_ms: 172_800_000,
+        ..Settings::default()
+    };
+    build(&kept).unwrap()
+}
+
+/// Each record's key, and what there is of the fields that tell documents apart.
+fn brief(records: &[RawRecord]) -> Vec<String> {
+    let fields = ["status", "total_cents", "reason", "leader_cents"];
+    let what = |value: &Vec<u8>| {
+        let value: serde_json::Value = serde_json::from_slice(value).unwrap();
+        let known = fields.iter().map(|field| &value[field]).filter(|v| !v.is_null());
+        known.map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    let line = |record: &RawRecord| {
+        let key = String::from_utf8_lossy(record.key.as_deref().unwrap()).into_owned();
+        format!("{key} {}", record.value.as_ref().map_or_else(|| "-".to_owned(), what))
+    };
+    records.iter().map(line).collect()
+}
+
+#[test]
+fn what_is_finished_leaves_state_views_and_changelogs_and_stays_on_the_leaderboard() {
+    let mut script = parse(CUSTOMERS);
+    script.extend(orders(
+        "
+        0 ord-1 e1 placed cust-1
+        1 ord-1 e2 item_added lamp-01 2 1250
+        2 ord-1 e3 cancelled mistake
+        3 ord-1 e4 item_added rug-07 1 9900
+        40 ord-2 e5 placed cust-1
+        41 ord-2 e6 item_added rug-07 1 2000
+        75 ord-3 e7 placed cust-1
+        4 ord-1 e8 shipped
+        76 ord-1 e9 item_added lamp-01 1 1250
+        120 ord-3 e10 shipped
+        130 ord-3 e11 item_added lamp-01 1 1250
+        ",
+    ));
+    let outputs = [
+        "orders-g1-order-totals-view",
+        "orders-g1-order-rejections-view",
+        "orders-g1-customer-leaderboard-view",
+    ];
+    let written = check_four_ways(&archiving, &script, &outputs);
+    expect![[r#"
+        [
+            "ord-1 \"placed\" 0",
+            "ord-1 \"placed\" 2500",
+            "ord-1 \"cancelled\" 2500",
+            "ord-2 \"placed\" 0",
+            "ord-2 \"placed\" 2000",
+            "ord-3 \"placed\" 0",
+            "ord-1 -",
+            "ord-1 \"unknown\" 1250",
+            "ord-3 \"shipped\" 0",
+            "ord-2 -",
+        ]
+    "#]]
+    .assert_debug_eq(&brief(&written[outputs[0]]));
+    expect![[r#"
+        [
+            "ord-1/e4 \"order_cancelled\"",
+            "ord-3/e11 \"order_shipped\"",
+            "ord-1/e4 -",
+        ]
+    "#]]
+    .assert_debug_eq(&brief(&written[outputs[1]]));
+    expect![[r#"
+        [
+            "2023-11-14 2500",
+            "2023-11-14 -",
+            "2023-11-14 2000",
+        ]
+    "#]]
+    .assert_debug_eq(&brief(&written[outputs[2]]));
+    let mut left = BTreeMap::new();
+    for record in drive(archiving(), &script).read_raw("orders-g1-orders-changelog") {
+        left.insert(record.key, record.value);
+    }
+    let left = left.iter().filter(|(key, value)| {
+        let is_row = key.as_ref().is_some_and(|key| key.starts_with(&[1]));
+        is_row && value.is_some()
+    });
+    assert_eq!(left.count(), 2, "ord-3, and ord-1 that began anew");
 }
 
 #[test]
