@@ -3,6 +3,7 @@
 //! Admission, the body, and the answer; what a body means is the core's affair. It does not
 //! authenticate: the application puts that in front.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,8 +19,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::limits::RateLimit;
 use super::problem::Problem;
+use super::request::Envelope;
 use super::settings::Options;
-use super::{Ingest, IngestError, Receipt, Started, request};
+use super::{Ingest, IngestError, Receipt, Started, cloudevents, request};
 use crate::counters::Count;
 
 /// The header of an answer that holds the token; see [`pipeline::position::Token`].
@@ -94,7 +96,7 @@ async fn append(
     let options = request::options(&headers, &query)?;
     let body = gateway.read(request).await?;
     let ingest = Arc::clone(&gateway.ingest);
-    let started = start(ingest, topic, body, options).await?;
+    let started = start(ingest, (topic, body), options).await?;
     gateway.pay(started.receipt.records + started.receipt.dead_letters);
     let outcome = match started.underway {
         Some(underway) => Some(gateway.ingest.writer.outcome(underway).await),
@@ -107,13 +109,21 @@ async fn append(
 /// and a log whose queue is full makes the caller wait.
 async fn start(
     ingest: Arc<Ingest>,
-    topic: String,
-    body: Bytes,
-    options: Options,
+    (topic, body): (String, Bytes),
+    (options, envelope): (Options, Envelope),
 ) -> Result<Started, Problem> {
-    let start = move || ingest.start(ingest.prepare(&topic, &body, &options)?);
+    let start = move || {
+        let (options, data) = match envelope {
+            Envelope::None => (options, Cow::Borrowed(&*body)),
+            Envelope::CloudEvent => {
+                let (event, data) = cloudevents::from_json(&body)?;
+                (event.complete(options)?, data)
+            }
+        };
+        Ok(ingest.start(ingest.prepare(&topic, &data, &options)?)?)
+    };
     match tokio::task::spawn_blocking(start).await {
-        Ok(started) => Ok(started?),
+        Ok(started) => started,
         Err(error) => {
             tracing::error!(%error, "reading a request failed");
             let detail = "the request could not be read because of a fault in this program";

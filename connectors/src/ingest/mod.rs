@@ -8,6 +8,7 @@
 //! The core knows no HTTP: the command line uses it when no process runs. It does not deduplicate:
 //! a repeated request appends again, with the same event ids, and `dedup` in a topology drops it.
 
+mod cloudevents;
 mod http;
 mod limits;
 mod problem;
@@ -325,6 +326,7 @@ impl BodyReader<'_> {
 
     fn push(&mut self, number: u64, record: ParsedRecord<'_>) {
         self.headers.clear();
+        self.headers.extend_from_slice(&self.options.headers);
         if let Some(id) = &self.options.event_id {
             let id = match self.options.shape {
                 Shape::Record => id.clone(),
@@ -335,9 +337,12 @@ impl BodyReader<'_> {
         if record.lossy {
             self.counters.add(Count::InvalidUtf8, 1);
         }
-        let timestamp_ms = self.options.timestamp_ms.or(record.timestamp_ms);
-        let key = self.options.key.as_deref().map(Into::into);
-        let record = ParsedRecord { key: key.or(record.key), ..record };
+        let options = self.options;
+        let timestamp_ms = options.timestamp_ms.or(record.timestamp_ms);
+        let timestamp_ms = timestamp_ms.or(options.else_timestamp_ms);
+        let key = options.key.as_deref().map(Into::into).or(record.key);
+        let key = key.or_else(|| options.else_key.as_deref().map(Into::into));
+        let record = ParsedRecord { key, ..record };
         self.gathered.push(&record, timestamp_ms.unwrap_or(self.now_ms), &self.headers);
     }
 

@@ -12,6 +12,7 @@ use problem_details::ProblemDetails;
 use serde::Serialize;
 
 use super::IngestError;
+use super::cloudevents::EventError;
 
 /// A refusal on its way out.
 #[derive(Debug)]
@@ -74,6 +75,21 @@ impl From<IngestError> for Problem {
             | IngestError::Fenced(_)
             | IngestError::Unknown(_) => Self::later(StatusCode::SERVICE_UNAVAILABLE, detail, SOON),
         }
+    }
+}
+
+impl From<EventError> for Problem {
+    fn from(error: EventError) -> Self {
+        let status = match error {
+            EventError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            EventError::Missing(_)
+            | EventError::Version(_)
+            | EventError::Attribute { .. }
+            | EventError::Json(_)
+            | EventError::Data(_)
+            | EventError::NoFields => StatusCode::BAD_REQUEST,
+        };
+        Self::new(status, format!("this is no CloudEvent that can be read: {error}"))
     }
 }
 

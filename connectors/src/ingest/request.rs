@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use chrono_tz::Tz;
 use serde::Deserialize;
 
+use super::cloudevents;
 use super::problem::Problem;
 use super::settings::{OnBadLine, Options, Shape};
 use crate::parser::Format;
@@ -30,13 +31,43 @@ pub(super) struct Query {
     on_bad_line: Option<String>,
 }
 
+/// What a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Envelope {
+    /// Records, and nothing around them.
+    None,
+    /// A structured event.
+    CloudEvent,
+}
+
 /// Reads headers and query.
-pub(super) fn options(headers: &HeaderMap, query: &Query) -> Result<Options, Problem> {
+pub(super) fn options(headers: &HeaderMap, query: &Query) -> Result<(Options, Envelope), Problem> {
+    let structured = cloudevents::is_structured(&media_type(headers));
+    if !structured && !cloudevents::is_binary(headers) {
+        let (format, shape) = format(headers, query)?;
+        return Ok((general(headers, query, (format, shape))?, Envelope::None));
+    }
+    let given = [("format", &query.format)];
+    none_of(&given, "an event says in its attributes what its data is")?;
+    only_syslog(query)?;
+    let options = general(headers, query, (Format::Json, Shape::Record))?;
+    if structured {
+        return Ok((options, Envelope::CloudEvent));
+    }
+    let event = cloudevents::from_headers(headers)?;
+    Ok((event.complete(options)?, Envelope::None))
+}
+
+/// What holds for every kind of body.
+fn general(
+    headers: &HeaderMap,
+    query: &Query,
+    (format, shape): (Format, Shape),
+) -> Result<Options, Problem> {
     if let Some(encoding) = headers.get(header::CONTENT_ENCODING).filter(|it| *it != "identity") {
         let detail = format!("content encoding {encoding:?} is not read; send the body as it is");
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    let (format, shape) = format(headers, query)?;
     if format != Format::Json {
         let fields = [("key_field", &query.key_field), ("timestamp_field", &query.timestamp_field)];
         none_of(&fields, "only JSON records have fields")?;
@@ -66,17 +97,23 @@ pub(super) fn options(headers: &HeaderMap, query: &Query) -> Result<Options, Pro
     })
 }
 
-fn format(headers: &HeaderMap, query: &Query) -> Result<(Format, Shape), Problem> {
+/// The content type without its parameters.
+fn media_type(headers: &HeaderMap) -> Vec<u8> {
     let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
-    let (format, shape) = match media_type.trim_ascii().to_ascii_lowercase().as_slice() {
+    media_type.trim_ascii().to_ascii_lowercase()
+}
+
+fn format(headers: &HeaderMap, query: &Query) -> Result<(Format, Shape), Problem> {
+    let (format, shape) = match media_type(headers).as_slice() {
         b"application/json" => (Format::Json, Shape::Record),
         b"application/x-ndjson" => (Format::Json, Shape::Lines),
         b"text/plain" => return Ok((plain(query)?, Shape::Lines)),
         _ => {
             let detail = "the content type is not application/json (one record), \
-                          application/x-ndjson (a record a line) or text/plain (with ?format=lines \
-                          or ?format=syslog)";
+                          application/x-ndjson (a record a line), text/plain (with ?format=lines or \
+                          ?format=syslog), or that of a CloudEvent: application/cloudevents+json, \
+                          or any with the headers ce-id, ce-source, ce-type and ce-specversion";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
     };

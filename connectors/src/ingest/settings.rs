@@ -88,6 +88,12 @@ pub struct Options {
     pub event_id: Option<String>,
     /// What happens to bad lines.
     pub on_bad_line: OnBadLine,
+    /// The key of records that have none.
+    pub else_key: Option<Vec<u8>>,
+    /// The event time of records that have none.
+    pub else_timestamp_ms: Option<i64>,
+    /// Further headers of every record, encoded by [`pipeline::log::record::put_header`].
+    pub headers: Vec<u8>,
 }
 
 impl Options {
@@ -103,6 +109,9 @@ impl Options {
             reference_ms: None,
             event_id: None,
             on_bad_line: OnBadLine::Refuse,
+            else_key: None,
+            else_timestamp_ms: None,
+            headers: Vec::new(),
         }
     }
 }

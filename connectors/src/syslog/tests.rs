@@ -95,8 +95,100 @@ fn priorities_have_names() {
     for line in ["<>Oct 11 22:14:15 h x", "<192>Oct 11 22:14:15 h x", "<0034>Oct 11", "<3", "<a>"] {
         assert_eq!(at("2026-11-22T00:00:00Z", line).unwrap_err(), SyslogError::Priority, "{line}");
     }
-    let error = at("2026-11-22T00:00:00Z", "<34>1 2003-10-11T22:14:15.003Z h su - ID47 - x");
-    assert_eq!(error.unwrap_err(), SyslogError::Rfc5424);
+}
+
+/// The examples of RFC 5424, section 6.5, and what senders write.
+#[test]
+fn rfc_5424_says_what_is_what() {
+    let line = read(
+        "<34>1 2003-10-11T22:14:15.003Z mymachine.example.com su - ID47 - \u{feff}'su root' failed",
+    );
+    assert_eq!(utc(line.timestamp_ms), "2003-10-11T22:14:15.003Z");
+    assert_eq!((line.host, line.app, line.pid), (Some("mymachine.example.com"), Some("su"), None));
+    assert_eq!((line.message_id, line.message), (Some("ID47"), "'su root' failed"));
+    assert_eq!((line.facility, line.severity), (Some("auth"), Some("crit")));
+    assert!(line.data.is_empty());
+
+    let line = read("<165>1 2003-08-24T05:14:15.000003-07:00 192.0.2.1 myproc 8710 - - %% It's");
+    assert_eq!(utc(line.timestamp_ms), "2003-08-24T12:14:15.000Z");
+    assert_eq!((line.pid, line.process, line.message), (Some(8710), None, "%% It's"));
+
+    let line = read(
+        "<165>1 2003-10-11T22:14:15.003Z h evntslog - ID47 [exampleSDID@32473 iut=\"3\" \
+         eventSource=\"Appl\\\"ica\\]tion\\n\"][origin ip=\"192.0.2.1\" ip=\"192.0.2.9\"]",
+    );
+    assert_eq!(line.data.values("exampleSDID@32473", "iut"), ["3"]);
+    assert_eq!(line.data.values("exampleSDID@32473", "eventSource"), ["Appl\"ica]tion\\n"]);
+    assert_eq!(line.data.values("origin", "ip"), ["192.0.2.1", "192.0.2.9"]);
+    assert_eq!(line.message, "");
+    let data = serde_json::to_string(&line.data).unwrap();
+    let expected = r#"{"exampleSDID@32473":{"iut":"3","eventSource":"Appl\"ica]tion\\n"},"origin":{"ip":["192.0.2.1","192.0.2.9"]}}"#;
+    assert_eq!(data, expected);
+
+    let line = at("2026-11-22T00:00:00Z", "<13>1 - - - worker-3 - - nothing is known").unwrap();
+    assert_eq!(utc(line.timestamp_ms), "2026-11-22T00:00:00.000Z", "it has the time it arrived");
+    assert_eq!((line.host, line.app, line.process), (None, None, Some("worker-3")));
+    assert_eq!(line.message, "nothing is known");
+}
+
+#[test]
+fn rfc_5424_that_breaks_off_is_refused_by_the_part() {
+    let time = "2003-10-11T22:14:15Z";
+    for (line, expected) in [
+        ("<34>1 ", SyslogError::Header("time")),
+        ("<34>1 yesterday h a - - - x", SyslogError::Header("time")),
+        ("<34>1 2003-10-11T22:14:15 h a - - - x", SyslogError::Header("time")),
+        ("<34>1 2003-10-11T22:14:15Zx h a - - - x", SyslogError::Header("time")),
+        ("<34>1 1795268077.123456 h a - - - x", SyslogError::Header("time")),
+        (&format!("<34>1 {time} h"), SyslogError::Header("host")),
+        (&format!("<34>1 {time}  a - - - x"), SyslogError::Header("host")),
+        (&format!("<34>1 {time} h a - "), SyslogError::Header("message id")),
+        (&format!("<34>1 {time} h a - - "), SyslogError::StructuredData),
+        (&format!("<34>1 {time} h a - - x"), SyslogError::StructuredData),
+        (&format!("<34>1 {time} h a - - -x"), SyslogError::StructuredData),
+        (&format!("<34>1 {time} h a - - []"), SyslogError::StructuredData),
+        (&format!("<34>1 {time} h a - - [a b]"), SyslogError::StructuredData),
+        (&format!("<34>1 {time} h a - - [a b=\"]\"]"), SyslogError::StructuredData),
+        (&format!("<34>1 {time} h a - - [a b=\"\\\"]"), SyslogError::StructuredData),
+        (&format!("<34>1 {time} h a - - [a][b] [c"), SyslogError::Time),
+    ] {
+        let read = at("2026-11-22T00:00:00Z", line);
+        // The last one is good: what follows the elements is the message.
+        match expected {
+            SyslogError::Time => assert_eq!(read.unwrap().message, "[c", "{line}"),
+            expected => assert_eq!(read.unwrap_err(), expected, "{line}"),
+        }
+    }
+}
+
+proptest! {
+    /// Whatever is written as the form says is read as it was.
+    #[test]
+    fn rfc_5424_comes_back(
+        host in "[!-~]{1,20}",
+        id in "[!-~&&[^=\\]\"]]{1,20}",
+        values in proptest::collection::vec(any::<String>(), 1..4),
+        message in "[^\u{0}\u{feff}\r\n]{0,40}",
+    ) {
+        prop_assume!(host != "-");
+        let escape = |text: &String| {
+            let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace(']', "\\]");
+            format!(" n=\"{escaped}\"")
+        };
+        let data: String = values.iter().map(escape).collect();
+        let line = format!("<0>1 2003-10-11T22:14:15Z {host} - - - [{id}{data}] {message}");
+        let read = parse(&line, &mut auto(), 0);
+        let read = read.map_err(|error| TestCaseError::fail(error.to_string()))?;
+        prop_assert_eq!(read.host, Some(host.as_str()));
+        prop_assert_eq!(read.message, message.as_str());
+        prop_assert_eq!(read.data.values(&id, "n"), &values[..]);
+    }
+
+    #[test]
+    fn any_text_behind_a_version_is_read_or_refused(text in any::<String>()) {
+        let _ = parse(&format!("<9>1 {text}"), &mut auto(), 0);
+        let _ = parse(&format!("<9>1 - - - - - [{text}"), &mut auto(), 0);
+    }
 }
 
 #[test]

@@ -108,6 +108,7 @@ fn raw_requests() {
         "GET /v1/views/logins/search?q=line:failed&sort=-count&limit=3 HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n",
         "POST /v1/topics/t HTTP/1.1\r\nhost: t\r\ncontent-type: application/x-ndjson\r\nidempotency-key: k\r\ncontent-length: 34\r\nconnection: close\r\n\r\n{\"id\":\"a\",\"at\":5}\n{\"id\":1,\"at\":6}",
         "POST /v1/topics/t HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n11\r\n{\"id\":\"a\",\"at\":5}\r\n0\r\n\r\n",
+        "POST /v1/topics/t HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\nce-specversion: 1.0\r\nce-id: 7\r\nce-source: /s%20\r\nce-type: t\r\nce-time: 2023-11-14T22:15:09Z\r\ncontent-length: 17\r\nconnection: close\r\n\r\n{\"id\":\"a\",\"at\":5}",
         "GET /v1/views/logins/documents/a%2F1?after=v1.auth:0:1:1 HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n",
     ]);
     Target { name: "request", seeds, mutations: 500, allocated_max: 0, read }.run();
@@ -117,7 +118,7 @@ fn raw_requests() {
 fn bodies() {
     let server = Server::start();
     let read = &mut |input: &[u8]| {
-        for kind in ["application/json", "application/x-ndjson"] {
+        for kind in ["application/json", "application/x-ndjson", "application/cloudevents+json"] {
             let head = format!(
                 "POST /v1/topics/t HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
                 input.len()
@@ -129,6 +130,8 @@ fn bodies() {
         "{\"id\":\"a\",\"at\":5}\n{\"id\":\"b\",\"at\":\"2023-11-14T22:15:09Z\"}\n",
         "{\"id\":{\"x\":[1,2,{\"y\":null}]},\"at\":-5}",
         "[{\"id\":\"a\",\"at\":1e3}]",
+        "{\"specversion\":\"1.0\",\"id\":\"7\",\"source\":\"/s\",\"type\":\"t\",\"data\":{\"id\":\"a\",\"at\":5}}",
+        "{\"specversion\":\"1.0\",\"id\":\"7\",\"source\":\"/s\",\"type\":\"t\",\"datacontenttype\":\"a/b\",\"data_base64\":\"AAE=\"}",
     ]);
     Target { name: "body", seeds, mutations: 300, allocated_max: 0, read }.run();
 }

@@ -6,7 +6,7 @@ use topologies::logins::attempt;
 
 use super::{Target, texts};
 
-const SYSLOG: [&str; 8] = [
+const SYSLOG: [&str; 9] = [
     "<34>Oct 11 22:14:15 mymachine su: 'su root' failed for lonvick on /dev/pts/8",
     "Jun 14 15:16:01 combo sshd(pam_unix)[19939]: authentication failure; logname= uid=0 euid=0 tty=NODEVssh ruser= rhost=218.188.2.4 ",
     "Feb 29 00:00:00 host kernel: [    0.000000] Linux version",
@@ -15,6 +15,7 @@ const SYSLOG: [&str; 8] = [
     "Nov 21 10:00:00 CET host sshd[1]: message repeated 5 times: [ Failed password for root from ::1 port 22 ssh2]",
     "-- Boot 3c5a --",
     "<1>1 2003-10-11T22:14:15.003Z mymachine.example.com su - ID47 - BOM'su root' failed",
+    "<165>1 2003-10-11T22:14:15.003Z h evntslog - ID47 [a@32473 n=\"3\" s=\"\\\"x\\]\\\\\"][b c=\"\"] text",
 ];
 
 #[test]

@@ -228,3 +228,60 @@ async fn an_outcome_that_is_unknown_says_so() {
     assert_eq!(server.post("t", &[PLAIN], "y").await.status, 200);
     assert_eq!(server.log.values("t"), ["x", "y"]);
 }
+
+#[tokio::test]
+async fn cloud_events_are_taken_in_both_modes() {
+    let server = Server::start(|_| {}).await;
+    let binary = [
+        "Content-Type: application/json",
+        "ce-specversion: 1.0",
+        "ce-id: 7",
+        "ce-source: /till",
+        "ce-type: sold",
+        "ce-time: 1970-01-01T00:00:05Z",
+        "ce-subject: a%20b",
+    ];
+    let answered = server.post("t", &binary, r#"{ "id":"k"}"#).await;
+    assert_eq!(answered.status, 200, "{}", answered.body);
+    let event = r#"{"specversion":"1.0","id":"8","source":"/till","type":"sold",
+        "partitionkey":"p","data":{"id":"own"},"time":"1970-01-01T00:00:06Z"}"#;
+    let structured = "Content-Type: application/cloudevents+json; charset=UTF-8";
+    let answered = server.post("t", &[structured], event).await;
+    assert_eq!(answered.status, 200, "{}", answered.body);
+
+    let stored = server.log.stored("t");
+    let shown: Vec<_> = stored
+        .iter()
+        .map(|it| (it.key.as_deref().unwrap(), it.value.as_str(), it.timestamp))
+        .collect();
+    assert_eq!(shown, [("k", r#"{ "id":"k"}"#, 5000), ("own", r#"{"id":"own"}"#, 6000)]);
+    let of = |place: usize, name: &str| stored[place].headers[name].clone();
+    assert_eq!((of(0, "mp.id"), of(1, "mp.id")), ("/till 7".to_owned(), "/till 8".to_owned()));
+    assert_eq!((of(0, "ce_subject"), of(0, "ce_type")), ("a b".to_owned(), "sold".to_owned()));
+    assert_eq!((of(0, "content-type"), of(1, "ce_id")), ("application/json".into(), "8".into()));
+}
+
+#[tokio::test]
+async fn cloud_events_without_json_take_their_key_from_the_event() {
+    let server = Server::start(|_| {}).await;
+    let least = ["ce-specversion: 1.0", "ce-id: 7", "ce-source: s", "ce-type: t"];
+    let more = ["Content-Type: text/plain", "ce-partitionkey: p"];
+    let answered = server.post("t", &[&least[..], &more].concat(), "a\nb").await;
+    assert_eq!(answered.status, 200, "{}", answered.body);
+    let stored = server.log.stored("t");
+    assert_eq!((stored.len(), stored[0].key.as_deref()), (1, Some("p")));
+    assert_eq!(stored[0].value, "a\nb", "the body is one record");
+
+    for (headers, body, told) in [
+        (&least[1..], "{}", "attribute `specversion` is missing"),
+        (&["Content-Type: application/cloudevents+json"][..], "{}", "`specversion` is missing"),
+        (&["Content-Type: application/cloudevents+json"][..], "x", "not one event in JSON"),
+        (&["Content-Type: application/cloudevents-batch+json"][..], "[]", "cloudevents+json"),
+    ] {
+        let refused = server.post("t", headers, body).await;
+        let detail = refused.body["detail"].as_str().unwrap();
+        assert!(refused.status >= 400 && detail.contains(told), "{} {detail}", refused.status);
+    }
+    assert_eq!(server.post("t?format=lines", &least, "{}").await.status, 400);
+    assert_eq!(server.log.stored("t").len(), 1, "nothing more was appended");
+}
