@@ -267,6 +267,7 @@ impl Worker {
         for event in events {
             match event {
                 Event::Assigned(partitions) => {
+                    self.parts.stats.assigned();
                     self.assigned.extend(partitions);
                     self.reopening.get_or_insert_default();
                     self.reopen()?;

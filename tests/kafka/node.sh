@@ -1,11 +1,11 @@
 #!/bin/sh
 # Runs one broker for as long as its standard input is open: a test that ends, however it ends,
 # leaves no broker behind.
-#   node.sh FOLDER JAVA CLASSPATH HEAP
+#   node.sh FOLDER JAVA CLASSPATH HEAP [keep]
 # FOLDER has server.properties. It prints the broker's process id. A line `TERM` or `KILL` on
 # standard input ends the broker with that signal and keeps the folder; the end of standard input
-# kills it and removes the folder.
-folder=$1 java=$2 classpath=$3 heap=$4
+# kills it and removes the folder, unless it is to be kept.
+folder=$1 java=$2 classpath=$3 heap=$4 keep=${5:-}
 "$java" "-Xmx$heap" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.awt.headless=true \
     -cp "$classpath" kafka.Kafka "$folder/server.properties" \
     >>"$folder/server.out" 2>&1 </dev/null &
@@ -16,4 +16,4 @@ read -r how || how=
 kill -CONT "$broker" 2>/dev/null
 kill -"${how:-KILL}" "$broker" 2>/dev/null
 wait "$broker"
-[ -n "$how" ] || rm -rf "$folder"
+[ -n "$how$keep" ] || rm -rf "$folder"

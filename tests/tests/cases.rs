@@ -207,6 +207,11 @@ const fn counts(name: &'static str, build: fn(&Params) -> Topology) -> Case {
 }
 
 impl Case {
+    /// The topology with these parameters.
+    pub(crate) fn topology(&self, params: &Params) -> Topology {
+        (self.build)(params)
+    }
+
     /// Parameters, input and output in `tests/cases`.
     pub(crate) fn files(&self) -> (Params, Vec<Input>, Vec<Output>) {
         let folder = folder(self);
@@ -240,7 +245,7 @@ fn decode<T>(codec: &Serde<T>, bytes: &[u8]) -> T {
     codec.decode(Some(bytes)).unwrap()
 }
 
-fn output(case: &Case, record: &RawRecord, line: usize) -> Output {
+pub(crate) fn output(case: &Case, record: &RawRecord, line: usize) -> Output {
     let key = record.key.as_deref();
     let (key, window) = if case.windowed {
         let key = Windowed::<String>::decode(key).unwrap();

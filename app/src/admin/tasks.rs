@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Refusal, blocking, log_problem};
 use crate::roles::{Overview, Shared};
 
-/// One input of a task that runs in this process.
+/// One input of a task that runs in this process, or in another one of its group.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct TaskReport {
     /// The topology.
@@ -23,8 +23,10 @@ pub(crate) struct TaskReport {
     pub(crate) position: u64,
     /// Records that it has yet to read.
     pub(crate) lag: u64,
-    /// Records handled since the task was made.
-    pub(crate) records: u64,
+    /// Records handled since the task was made; only its own process knows.
+    pub(crate) records: Option<u64>,
+    /// The process that it runs in, where several share the log.
+    pub(crate) process: Option<String>,
 }
 
 /// How far a group is in one partition, whoever reads it.
@@ -44,12 +46,18 @@ pub(crate) struct LagReport {
     pub(crate) lag: u64,
 }
 
-/// The tasks of this process.
-pub(super) async fn tasks(State(shared): State<Shared>) -> Json<Vec<TaskReport>> {
-    Json(running(&shared.overview))
+/// The tasks of this process, and of the others of its groups.
+pub(super) async fn tasks(State(shared): State<Shared>) -> Result<Json<Vec<TaskReport>>, Refusal> {
+    let ask = |shared: &Shared| {
+        let mut all = running(&shared.overview);
+        all.extend(elsewhere(&shared.overview).map_err(|error| log_problem(&error))?);
+        Ok(Json(all))
+    };
+    blocking(shared, ask).await
 }
 
 fn running(overview: &Overview) -> Vec<TaskReport> {
+    let process = overview.open_log.process();
     let mut all = Vec::new();
     for planned in &overview.topologies {
         let inputs = planned.stats.iter().flat_map(|stats| stats.inputs());
@@ -60,10 +68,45 @@ fn running(overview: &Overview) -> Vec<TaskReport> {
             partition: input.partition.partition,
             position: input.position,
             lag: input.end.saturating_sub(input.position),
-            records: input.records,
+            records: Some(input.records),
+            process: process.map(str::to_owned),
         }));
     }
     all
+}
+
+/// The tasks of other processes: what they have committed is where they are.
+fn elsewhere(overview: &Overview) -> Result<Vec<TaskReport>, LogError> {
+    let mut all = Vec::new();
+    for planned in &overview.topologies {
+        let plan = &planned.plan;
+        let group = plan.topology().group();
+        for member in overview.open_log.elsewhere(&group)? {
+            let has = |at: &TopicPartition| member.partitions.contains(at);
+            for task in plan.tasks() {
+                let inputs = plan.inputs_of(task);
+                if !inputs.iter().all(has) {
+                    continue;
+                }
+                let committed = overview.log.committed(&group, &inputs)?;
+                for (at, committed) in inputs.iter().zip(committed) {
+                    let range = overview.log.range(at)?;
+                    let position = committed.map_or(range.start, |position| position.offset);
+                    all.push(TaskReport {
+                        topology: plan.topology().name().to_owned(),
+                        task: task.to_string(),
+                        topic: at.topic.to_string(),
+                        partition: at.partition,
+                        position,
+                        lag: range.end.offset.saturating_sub(position),
+                        records: None,
+                        process: Some(member.process.clone()),
+                    });
+                }
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// How far the groups of all topologies are.

@@ -19,7 +19,7 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    /// Shows the tasks of the process that has the data directory.
+    /// Shows the tasks of the process that has the data directory, and of the others of its groups.
     pub(super) fn tasks(self, app: &App, printer: &Printer) -> Result<(), AppError> {
         let target = Target::find(app, &self.place, Need::Data(Roles::Door))?;
         let all: Vec<TaskReport> = target.client.get(&["v1", "admin", "tasks"], &[])?;
@@ -37,7 +37,9 @@ impl Tasks {
 }
 
 fn running(all: &[TaskReport]) -> String {
-    let columns = ["TOPOLOGY", "TASK", "TOPIC", "PARTITION", "POSITION", "LAG", "RECORDS"];
+    let columns =
+        ["TOPOLOGY", "TASK", "TOPIC", "PARTITION", "POSITION", "LAG", "RECORDS", "PROCESS"];
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let mut table = Table::new(&columns);
     for one in all {
         table.row([
@@ -47,7 +49,8 @@ fn running(all: &[TaskReport]) -> String {
             one.partition.to_string(),
             one.position.to_string(),
             one.lag.to_string(),
-            one.records.to_string(),
+            or_dash(one.records.map(|records| records.to_string())),
+            or_dash(one.process.clone()),
         ]);
     }
     table.text()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pipeline::clock::Clock;
 use pipeline::log::embedded::{Durability, EmbeddedLog, EmbeddedSettings};
-use pipeline::log::kafka::{self, KafkaLog, KafkaSettings};
+use pipeline::log::kafka::{self, GroupMember, KafkaLog, KafkaSettings};
 use pipeline::log::{Log, LogError, TopicPartition};
 
 use super::directory::DataDirectory;
@@ -69,6 +69,25 @@ impl OpenLog {
     /// Whether other processes have a part in the work.
     pub(crate) fn is_shared(&self) -> bool {
         matches!(self, Self::Kafka(_))
+    }
+
+    /// The name of this process among those that share the log.
+    pub(crate) fn process(&self) -> Option<&str> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Kafka(log) => Some(log.instance()),
+        }
+    }
+
+    /// What other processes have of `group`, as far as the brokers tell.
+    pub(crate) fn elsewhere(&self, group: &str) -> Result<Vec<GroupMember>, LogError> {
+        match self {
+            Self::Embedded(_) => Ok(Vec::new()),
+            Self::Kafka(log) => {
+                let members = log.members(group)?.into_iter();
+                Ok(members.filter(|member| member.process != log.instance()).collect())
+            }
+        }
     }
 
     /// Why the log is out of reach, if it is.

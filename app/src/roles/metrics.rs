@@ -80,6 +80,7 @@ fn topologies(registry: &mut Registry, overview: &Overview) {
     let left = levels(registry, "restore_left_records", "Changelog records yet to be restored");
     let restoring = levels(registry, "restoring_tasks", "Tasks that are being restored");
     let restarts = counts(registry, "restarts", "Times that tasks were dropped and made again");
+    let assignments = counts(registry, "assignments", "Times that the group gave partitions");
     let running = levels(registry, "running_tasks", "Tasks that run in this process");
     let dropped = counts(registry, "dropped_records", "Records dropped or set aside");
     for planned in &overview.topologies {
@@ -94,6 +95,7 @@ fn topologies(registry: &mut Registry, overview: &Overview) {
         set(&left, &labels(), sum(|stats| stats.restore_left()));
         set(&restoring, &labels(), sum(|stats| stats.restoring_tasks() as u64));
         add(&restarts, &labels(), sum(|stats| stats.restarts()));
+        add(&assignments, &labels(), sum(|stats| stats.assignments()));
         set(&running, &labels(), planned.running_tasks() as u64);
         for one in planned.dropped() {
             let mut labels = labels();

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use stores::views::{Reach, ViewSchema, ViewSource};
 
 use super::{Graph, Role, SinkRef, SourceSpec, StoreRef, Target, TopicName, Topology};
-use crate::log::{Cleanup, Log, LogError, TopicSpec};
+use crate::log::{Cleanup, Log, LogError, TopicPartition, TopicSpec};
+use crate::task::Task;
 
 /// One task: a sub-topology on one partition of its inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +44,18 @@ pub enum PlanError {
         node: String,
         /// Topics with their numbers of partitions.
         topics: String,
+    },
+    /// Topics of the topology's own are there, and are not as it needs them.
+    #[error(
+        "topics of `{app}` itself are there and do not fit: {faults}; set them back, or, if the \
+         partitions of an input have changed, set those back or delete what is named here with \
+         what it holds"
+    )]
+    Internal {
+        /// The application.
+        app: String,
+        /// What is wrong with which.
+        faults: String,
     },
     /// The log refused.
     #[error(transparent)]
@@ -164,6 +177,11 @@ impl Plan {
         self.subs.iter().enumerate().flat_map(tasks).collect()
     }
 
+    /// What a task reads.
+    pub fn inputs_of(&self, task: TaskId) -> Vec<TopicPartition> {
+        Task::inputs_of(self, task)
+    }
+
     /// Whether a topic lies between two sub-topologies, so that nobody else reads it.
     pub(crate) fn is_repartition(&self, topic: &str) -> bool {
         let sinks = &self.topology.graph.sinks;
@@ -193,10 +211,19 @@ impl Plan {
             }
         }
         topics.push((names.dead_letters(), 1, external));
+        let mut faults = Vec::new();
         for (name, partitions, cleanup) in topics {
-            log.create_topic(&TopicSpec { name, partitions, cleanup })?;
+            match log.create_topic(&TopicSpec { name, partitions, cleanup }) {
+                Ok(()) => {}
+                Err(fault @ LogError::TopicDiffers { .. }) => faults.push(fault.to_string()),
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(())
+        if faults.is_empty() {
+            return Ok(());
+        }
+        let (app, faults) = (self.topology.name().to_owned(), faults.join("; "));
+        Err(PlanError::Internal { app, faults })
     }
 
     /// The stores of a sub-topology. The first one keeps what the task itself must remember; a

@@ -19,6 +19,7 @@ pub struct WorkerStats {
     restored_bytes: AtomicU64,
     restore_left: AtomicU64,
     started_over: AtomicU64,
+    assigned: AtomicU64,
     tasks: AtomicUsize,
     restoring: AtomicUsize,
     clock: AtomicI64,
@@ -75,6 +76,11 @@ impl WorkerStats {
         self.started_over.load(Ordering::Relaxed)
     }
 
+    /// Times that the group gave a worker partitions: once, if nobody comes and nobody goes.
+    pub fn assignments(&self) -> u64 {
+        self.assigned.load(Ordering::Relaxed)
+    }
+
     /// Tasks running now.
     pub fn running_tasks(&self) -> usize {
         self.tasks.load(Ordering::Relaxed)
@@ -124,6 +130,10 @@ impl WorkerStats {
 
     pub(super) fn started_over(&self) {
         self.started_over.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn assigned(&self) {
+        self.assigned.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn publish(&self, inputs: Vec<InputStats>) {

@@ -23,4 +23,5 @@ mod traffic;
 
 pub use campaign::{CONCURRENCY, Campaign, Stage};
 pub use progress::Progress;
+pub use receiver::{Inbox, Receiver, SECRET};
 pub use report::Report;

@@ -16,23 +16,23 @@ use axum::routing::post;
 use tokio::runtime::{Builder, Runtime};
 
 /// The key that calls are signed with.
-pub(super) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// Every so many-th call is turned away.
 const TURNED_AWAY_EVERY: u64 = 23;
 
 /// What has been received.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Inbox {
+pub struct Inbox {
     /// By `webhook-id`, how often a call of it was accepted.
-    pub(super) accepted: BTreeMap<String, u64>,
+    pub accepted: BTreeMap<String, u64>,
     /// Calls that were turned away with 503.
-    pub(super) turned_away: u64,
+    pub turned_away: u64,
     /// Calls whose signature or form was wrong.
-    pub(super) refused: u64,
+    pub refused: u64,
 }
 
 /// The running server; dropping it ends it.
-pub(super) struct Receiver {
+pub struct Receiver {
     inbox: Arc<Mutex<Inbox>>,
     port: u16,
     _runtime: Runtime,
@@ -45,7 +45,11 @@ struct Hook {
 }
 
 impl Receiver {
-    pub(super) fn start() -> anyhow::Result<Self> {
+    /// Starts it on a port of its own.
+    ///
+    /// # Errors
+    /// When the system gives no port or no threads.
+    pub fn start() -> anyhow::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -61,16 +65,18 @@ impl Receiver {
         Ok(Self { inbox, port, _runtime: runtime })
     }
 
-    pub(super) fn url(&self) -> String {
+    /// Where it is called.
+    pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/hook", self.port)
     }
 
-    pub(super) fn inbox(&self) -> Inbox {
+    /// What has come so far.
+    pub fn inbox(&self) -> Inbox {
         self.lock().clone()
     }
 
     /// How many alerts have come.
-    pub(super) fn alerts(&self) -> usize {
+    pub fn alerts(&self) -> usize {
         self.lock().accepted.len()
     }
 

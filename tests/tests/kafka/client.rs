@@ -36,7 +36,24 @@ pub(super) struct Orders {
     pub(super) folder: PathBuf,
     /// Further settings of the Kafka clients.
     pub(super) client: Vec<(String, String)>,
+    /// How often the state is brought to files, if not as usual.
+    pub(super) flush_ms: Option<u64>,
 }
+
+/// What a client has done, as it says when it ends in order.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Report {
+    pub(super) records: u64,
+    pub(super) commits: u64,
+    /// Changelog records read to restore stores.
+    pub(super) restored: u64,
+    pub(super) restarts: u64,
+    /// How often the group gave it partitions.
+    pub(super) assignments: u64,
+}
+
+/// What the line with a report begins with.
+const REPORT: &str = "report: ";
 
 /// What is known of one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,12 +140,15 @@ impl Client {
         self.child.wait().unwrap();
     }
 
-    /// Ends it in order.
-    pub(super) fn stop(mut self, folder: &Path) {
+    /// Ends it in order; it says what it has done.
+    pub(super) fn stop(mut self, folder: &Path) -> Report {
         drop(self.commands.take());
         let ended = eventually(Duration::from_secs(60), || self.child.try_wait().unwrap());
         let said = || std::fs::read_to_string(folder.join("said.txt")).unwrap_or_default();
         assert!(ended.is_some_and(|status| status.success()), "it did not end well: {}", said());
+        let said = said();
+        let report = said.lines().rev().find_map(|line| line.strip_prefix(REPORT));
+        serde_json::from_str(report.expect("it reports when it ends")).unwrap()
     }
 
     /// Whether it has ended by itself.
@@ -163,6 +183,8 @@ fn is_a_client_if_told() {
     };
     let mut settings = WorkerSettings::new("w0");
     settings.reconnects_max = None;
+    settings.flush_interval =
+        orders.flush_ms.map_or(settings.flush_interval, Duration::from_millis);
     let failed = Arc::new(AtomicBool::new(false));
     let fails = Arc::clone(&failed);
     let stats = Arc::clone(&parts.stats);
@@ -176,11 +198,12 @@ fn is_a_client_if_told() {
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
     worker.stop();
     worker.join().unwrap();
-    eprintln!(
-        "ended: {} records, {} commits, {} restored, {} restarts",
-        stats.records(),
-        stats.commits(),
-        stats.restored_records(),
-        stats.restarts()
-    );
+    let report = Report {
+        records: stats.records(),
+        commits: stats.commits(),
+        restored: stats.restored_records(),
+        restarts: stats.restarts(),
+        assignments: stats.assignments(),
+    };
+    eprintln!("{REPORT}{}", serde_json::to_string(&report).unwrap());
 }

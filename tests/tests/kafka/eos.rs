@@ -3,15 +3,14 @@
 //!
 //! The test writes the input itself and knows it. In the end each partition of the outputs must be,
 //! record by record and in order, what its partition of the input gives; tables and views must
-//! hold the last values. `MILLPOND_EOS_ROUNDS` asks for more rounds of kills than the test command
-//! makes.
+//! hold the last values. Rounds of kills are in `rounds.rs`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::clock::{Clock as _, SystemClock};
+use pipeline::clock::SystemClock;
 use pipeline::follow::{FollowSettings, IndexFollower};
 use pipeline::format::CONTROL_HEADER;
 use pipeline::log::kafka::{KafkaLog, KafkaSettings};
@@ -22,14 +21,11 @@ use serde_json::Value;
 
 use super::broker;
 use super::client::{Client, Facts, Orders, PARTITIONS, plan, topics};
-use super::wait::eventually;
+use super::wait::{eventually, while_it_moves};
 
-/// What a round of kills writes.
-const RECORDS_PER_ROUND: usize = 20_000;
-const KEYS: usize = 20_000;
 /// Records in one commit of the input.
 const BATCH: usize = 2_000;
-/// Nothing here takes so long unless it hangs.
+/// Nothing here stands still for so long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A topology on a broker, and what was written to it.
@@ -37,14 +33,29 @@ pub(super) struct Trial {
     app: String,
     log: Arc<KafkaLog>,
     writer: Box<dyn Writer>,
-    folder: tempfile::TempDir,
+    folder: PathBuf,
+    /// Removes the folder in the end, unless it is to stay.
+    _temporary: Option<tempfile::TempDir>,
     written: usize,
     bootstrap: String,
+    /// Settings of the clients' members.
+    members: Vec<(String, String)>,
+    flush_ms: Option<u64>,
 }
+
+/// Members that are gone are missed soon.
+const FAST: [(&str, &str); 2] = [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")];
 
 impl Trial {
     pub(super) fn new(name: &str, bootstrap: &str) -> Self {
+        let temporary = tempfile::tempdir().unwrap();
         let app = format!("{name}-{}", std::process::id());
+        let trial = Self::open(app, bootstrap, temporary.path().to_owned());
+        Self { _temporary: Some(temporary), ..trial }
+    }
+
+    /// Begins, or goes on with what an earlier process has left on the broker and in `folder`.
+    pub(super) fn open(app: String, bootstrap: &str, folder: PathBuf) -> Self {
         let settings = KafkaSettings::new(bootstrap, &format!("{app}-test"));
         let log = KafkaLog::open(settings, Arc::new(SystemClock::new())).unwrap();
         let cleanup = Cleanup::Delete { retention_ms: None, retention_bytes: None };
@@ -53,18 +64,61 @@ impl Trial {
         }
         plan(&app, log.as_ref());
         let writer = log.writer("input").unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        Self { app, log, writer, folder, written: 0, bootstrap: bootstrap.to_owned() }
+        let bootstrap = bootstrap.to_owned();
+        let members = owned(&FAST);
+        let mut trial = Self {
+            app,
+            log,
+            writer,
+            folder,
+            _temporary: None,
+            written: 0,
+            bootstrap,
+            members,
+            flush_ms: None,
+        };
+        trial.written = (0..PARTITIONS).map(|partition| trial.read("data", partition).len()).sum();
+        trial
+    }
+
+    /// The same with other members.
+    pub(super) fn with_members(self, settings: &[(&str, &str)]) -> Self {
+        Self { members: owned(settings), ..self }
+    }
+
+    /// The same with clients that bring their state to files so often.
+    pub(super) fn flushing_each(self, flush_ms: u64) -> Self {
+        Self { flush_ms: Some(flush_ms), ..self }
+    }
+
+    /// The log, for whoever watches.
+    pub(super) fn log(&self) -> &Arc<KafkaLog> {
+        &self.log
+    }
+
+    /// A topic's name.
+    pub(super) fn topic(&self, name: &str) -> String {
+        format!("{}-{name}", self.app)
+    }
+
+    /// Where a client's files are.
+    pub(super) fn folder_of(&self, client: usize) -> PathBuf {
+        self.folder.join(client.to_string())
+    }
+
+    /// How many records the input has.
+    pub(super) fn written(&self) -> usize {
+        self.written
     }
 
     fn orders(&self, client: usize) -> Orders {
-        let fast = [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")];
         Orders {
             bootstrap: self.bootstrap.clone(),
             app: self.app.clone(),
             instance: format!("{}-{client}", self.app),
-            folder: self.folder.path().join(client.to_string()),
-            client: fast.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+            folder: self.folder_of(client),
+            client: self.members.clone(),
+            flush_ms: self.flush_ms,
         }
     }
 
@@ -112,13 +166,13 @@ impl Trial {
             .flat_map(|topic| (0..PARTITIONS).map(move |p| TopicPartition::new(topic.as_str(), p)))
             .collect();
         let group = plan.topology().group();
-        let settled = eventually(PATIENCE, || {
+        let settled = while_it_moves(PATIENCE, || {
             let committed = self.log.committed(&group, &partitions).unwrap();
             let done = partitions.iter().zip(&committed).all(|(at, committed)| {
                 let last = self.last(at);
                 last.is_none_or(|last| committed.is_some_and(|position| position.offset > last))
             });
-            done.then_some(())
+            done.then_some(()).ok_or_else(|| committed.iter().flatten().map(|at| at.offset).sum())
         });
         assert!(settled.is_some(), "the clients do not come to the end: {}", self.said());
     }
@@ -206,10 +260,10 @@ impl Trial {
         let mut follower =
             IndexFollower::open(self.log.as_ref(), &plan.views, clock, settings).unwrap();
         let view = Arc::clone(&follower.views()[0]);
-        let caught_up = eventually(PATIENCE, || {
+        let caught_up = while_it_moves(PATIENCE, || {
             follower.run_once(Duration::from_millis(50)).unwrap();
-            let stats = follower.stats(self.log.as_ref()).unwrap();
-            (stats[0].lag == 0).then_some(())
+            let lag = follower.stats(self.log.as_ref()).unwrap()[0].lag;
+            if lag == 0 { Ok(()) } else { Err(lag) }
         });
         assert!(caught_up.is_some(), "the view does not come to the end");
         follower.commit_all().unwrap();
@@ -227,11 +281,15 @@ impl Trial {
     /// What the clients have said, for a failure.
     pub(super) fn said(&self) -> String {
         let mut all = String::new();
-        for entry in std::fs::read_dir(self.folder.path()).unwrap().flatten() {
+        for entry in std::fs::read_dir(&self.folder).unwrap().flatten() {
             all.push_str(&format!("{}:\n{}\n", entry.path().display(), tail(&entry.path())));
         }
         all
     }
+}
+
+fn owned(settings: &[(&str, &str)]) -> Vec<(String, String)> {
+    settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 fn tail(folder: &Path) -> String {
@@ -261,44 +319,8 @@ fn clients_that_come_and_go_lose_and_double_nothing() {
     trial.write(5_000, 20);
     first.kill();
     trial.write(5_000, 20);
-    second.stop(&trial.folder.path().join("1"));
+    second.stop(&trial.folder_of(1));
     trial.settle();
-    third.stop(&trial.folder.path().join("2"));
+    third.stop(&trial.folder_of(2));
     trial.verify();
-}
-
-/// 20,000 keys, three clients; in each round one of them is killed and started again while records
-/// come.
-#[test]
-fn killed_clients_lose_and_double_nothing() {
-    let rounds = std::env::var("MILLPOND_EOS_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
-    let rounds: usize = rounds.unwrap_or(5);
-    let clock = SystemClock::new();
-    let mut trial = Trial::new("eos", broker::shared().bootstrap());
-    let mut clients: Vec<Option<Client>> = (0..3).map(|c| Some(trial.client(c))).collect();
-    trial.write(RECORDS_PER_ROUND, KEYS);
-    trial.settle();
-    for round in 0..rounds {
-        let victim = round % clients.len();
-        trial.write(RECORDS_PER_ROUND / 2, KEYS);
-        clients[victim].take().unwrap().kill();
-        trial.write(RECORDS_PER_ROUND / 2, KEYS);
-        clients[victim] = Some(trial.client(victim));
-        for (index, client) in clients.iter_mut().enumerate() {
-            let ended = client.as_mut().unwrap().has_ended();
-            assert!(!ended, "client {index} ended: {}", trial.said());
-        }
-        if round % 10 == 9 {
-            trial.settle();
-            let checked = trial.verify();
-            println!("round {}: {checked} results checked, {:?}", round + 1, clock.elapsed());
-        }
-    }
-    trial.settle();
-    let checked = trial.verify();
-    println!(
-        "{rounds} rounds, {} records, {checked} results checked: 0 lost, 0 doubled, {:?}",
-        trial.written,
-        clock.elapsed()
-    );
 }

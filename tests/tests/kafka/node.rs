@@ -26,13 +26,18 @@ pub(crate) struct NodeSettings {
     pub(crate) controller: (u32, u16),
     /// Lines of its properties that differ from what a test broker has.
     pub(crate) extra: String,
+    /// What its storage is formatted with besides.
+    pub(crate) format: Vec<String>,
+    /// Where its data is, if that is to stay when the tests end.
+    pub(crate) kept: Option<PathBuf>,
 }
 
 impl NodeSettings {
     /// A cluster of one.
     pub(crate) fn alone() -> Self {
         let [port, controller] = free_ports();
-        Self { id: 1, port, controller: (1, controller), extra: String::new() }
+        let (extra, format) = (String::new(), Vec::new());
+        Self { id: 1, port, controller: (1, controller), extra, format, kept: None }
     }
 }
 
@@ -57,8 +62,14 @@ impl Node {
     /// What is missing, or what the broker said when it did not start.
     pub(crate) fn new(settings: NodeSettings, cluster: &str) -> Result<Self, String> {
         let jars = Jars::find()?;
-        let folder = tempfile::Builder::new().prefix("millpond-kafka-").tempdir();
-        let folder = folder.map_err(|error| error.to_string())?.keep();
+        let folder = match &settings.kept {
+            Some(kept) => std::fs::create_dir_all(kept).map(|()| kept.clone()),
+            None => tempfile::Builder::new()
+                .prefix("millpond-kafka-")
+                .tempdir()
+                .map(tempfile::TempDir::keep),
+        };
+        let folder = folder.map_err(|error| error.to_string())?;
         let mut node = Self { settings, jars, folder, running: None };
         node.format(cluster)?;
         node.start()?;
@@ -90,7 +101,11 @@ impl Node {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka/node.sh");
         let mut guard = Command::new("sh");
         guard.arg(script).arg(&self.folder).arg(&self.jars.java).arg(&self.jars.classpath);
-        guard.arg(HEAP).stdin(Stdio::piped()).stdout(Stdio::piped());
+        guard
+            .arg(HEAP)
+            .args(self.settings.kept.is_some().then_some("keep"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut guard = guard.spawn().map_err(|error| error.to_string())?;
         let commands = guard.stdin.take().expect("it was asked for");
         let mut pid = String::new();
@@ -147,7 +162,9 @@ impl Node {
         let written = std::fs::write(&properties, self.properties());
         written.map_err(|error| error.to_string())?;
         let mut format = self.tool("kafka.tools.StorageTool");
-        format.args(["format", "-t", cluster, "-c"]).arg(&properties);
+        // Data that was kept is formatted already.
+        format.args(["format", "--ignore-formatted", "-t", cluster, "-c"]).arg(&properties);
+        format.args(&self.settings.format);
         let output = format.output().map_err(|error| error.to_string())?;
         match output.status.success() {
             true => Ok(()),
@@ -156,7 +173,7 @@ impl Node {
     }
 
     fn properties(&self) -> String {
-        let NodeSettings { id, port, controller: (leader, control), extra } = &self.settings;
+        let NodeSettings { id, port, controller: (leader, control), extra, .. } = &self.settings;
         let leads = id == leader;
         let roles = if leads { "broker,controller" } else { "broker" };
         let control_listener = match leads {
@@ -183,8 +200,10 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.kill();
-        // What stays lies in the folder for temporary files.
-        let _ = std::fs::remove_dir_all(&self.folder);
+        if self.settings.kept.is_none() {
+            // What stays lies in the folder for temporary files.
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
+use tests::crashes::{Receiver, SECRET};
 
 use super::broker;
 use super::wait::eventually;
@@ -17,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const CARDS: usize = 10;
 /// Payments of each card, from two countries: enough to be suspicious.
 const PAYMENTS: usize = 12;
+/// Calls that are under way at once, and so may be repeated after a kill.
+const CONCURRENCY: u64 = 2;
+
 /// A process that ends with its test.
 struct Process {
     child: Child,
@@ -99,7 +104,7 @@ fn run(root: &Path, folder: &str, arguments: &[&str]) -> Output {
 }
 
 /// Names are this test's own: the broker is everybody's.
-fn configure(root: &Path, described: bool) {
+fn configure(root: &Path, described: bool, receiver: &Receiver) {
     let own = |name: &str| format!("{name}-{}", std::process::id());
     let bootstrap = broker::shared().bootstrap();
     let mut text = format!(
@@ -111,14 +116,20 @@ fn configure(root: &Path, described: bool) {
          [topologies.orders]\nenabled = false\n[topologies.logins]\nenabled = false\n",
         own("payments")
     );
+    text += &format!(
+        "[[endpoints]]\nname = \"desk\"\nurl = \"{}\"\nsecret = \"{SECRET}\"\n\
+         concurrency_max = {CONCURRENCY}\nbackoff_first_ms = 10\nbackoff_max_ms = 100\n\
+         allow_private_addresses = true\n",
+        receiver.url()
+    );
     if described {
         text += &format!("[topics.{}]\nkey_field = \"card\"\n", own("payments"));
     }
     std::fs::write(root.join("millpond.toml"), text).unwrap();
 }
 
-/// Payments of all cards within one minute.
-fn payments(from: usize) -> String {
+/// Payments of these cards within one minute.
+fn payments(cards: Range<usize>, from: usize) -> String {
     let payment = |(card, number): (usize, usize)| {
         let country = if number % 2 == 0 { "FR" } else { "NL" };
         format!(
@@ -127,13 +138,13 @@ fn payments(from: usize) -> String {
             1_700_000_000_000_u64 + number as u64
         )
     };
-    let all = (0..CARDS).flat_map(|card| (from..from + PAYMENTS).map(move |n| (card, n)));
+    let all = cards.flat_map(|card| (from..from + PAYMENTS).map(move |n| (card, n)));
     all.map(payment).collect()
 }
 
-fn ingest(root: &Path, from: usize) {
-    let file = root.join(format!("payments-{from}.ndjson"));
-    std::fs::write(&file, payments(from)).unwrap();
+fn ingest(root: &Path, cards: Range<usize>, from: usize) {
+    let file = root.join("payments.ndjson");
+    std::fs::write(&file, payments(cards, from)).unwrap();
     let topic = format!("payments-{}", std::process::id());
     run(
         root,
@@ -164,19 +175,49 @@ fn await_tasks(root: &Path) {
         last.contains("fraud").then_some(())
     });
     assert!(named.is_some(), "`millpond tasks` never named the topology: {last}");
+    let elsewhere = run(root, "indexer", &["tasks"]);
+    let elsewhere = String::from_utf8_lossy(&elsewhere.stdout).into_owned();
+    assert!(elsewhere.contains("fraud"), "no tasks of another process: {elsewhere}");
+}
+
+/// Each suspicious card is told of, under one id, also when who tells is killed while it does.
+fn assert_alerts_come(root: &Path, notify: Process, receiver: &Receiver) -> Process {
+    let come = |least: usize| {
+        let there = eventually(PATIENCE, || (receiver.alerts() >= least).then_some(()));
+        assert!(there.is_some(), "{} of {least} alerts have come", receiver.alerts());
+    };
+    come(CARDS);
+    ingest(root, CARDS..2 * CARDS, 0);
+    come(CARDS + 1);
+    notify.kill();
+    let notify = Process::start(root, "notify");
+    come(2 * CARDS);
+    let inbox = receiver.inbox();
+    for card in 0..2 * CARDS {
+        let of_card = format!("card-testing:card-{card}:");
+        let ids = inbox.accepted.keys().filter(|id| id.starts_with(&of_card));
+        assert_eq!(ids.count(), 1, "alerts of card-{card}: {inbox:?}");
+    }
+    let calls: u64 = inbox.accepted.values().sum();
+    let repeated = calls - inbox.accepted.len() as u64;
+    assert!(repeated <= CONCURRENCY, "a kill repeats the calls under way alone: {inbox:?}");
+    assert_eq!((inbox.accepted.len(), inbox.refused), (2 * CARDS, 0), "{inbox:?}");
+    println!("{} alerts, {repeated} of them told twice", inbox.accepted.len());
+    notify
 }
 
 #[test]
 fn roles_are_processes_and_a_killed_worker_goes_on() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path();
-    configure(root, false);
+    let receiver = Receiver::start().unwrap();
+    configure(root, false, &receiver);
     let refused = millpond(root, &root.join("run"), &["run"]).output().unwrap();
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(2), "{said}");
     assert!(said.contains("does not exist: create it"), "{said}");
 
-    configure(root, true);
+    configure(root, true, &receiver);
     let shown = run(root, "run", &["config", "show"]);
     assert!(!String::from_utf8_lossy(&shown.stdout).contains("hunter2"), "a secret was shown");
 
@@ -184,10 +225,10 @@ fn roles_are_processes_and_a_killed_worker_goes_on() {
     let indexer = Process::start(root, "indexer");
     let notify = Process::start(root, "notify");
     let gateway = Process::start(root, "gateway");
-    ingest(root, 0);
+    ingest(root, 0..CARDS, 0);
     await_counts(root, &indexer, PAYMENTS);
     worker.kill();
-    ingest(root, PAYMENTS);
+    ingest(root, 0..CARDS, PAYMENTS);
     let worker = Process::start(root, "worker");
     await_counts(root, &indexer, 2 * PAYMENTS);
 
@@ -198,6 +239,7 @@ fn roles_are_processes_and_a_killed_worker_goes_on() {
     let lag: Value = serde_json::from_slice(&lag.stdout).unwrap();
     assert_eq!(lag.as_array().unwrap().len(), 2, "{lag}");
     await_tasks(root);
+    let notify = assert_alerts_come(root, notify, &receiver);
     for process in [gateway, notify, worker, indexer] {
         assert!(!process.said().contains("hunter2"), "a secret was logged");
         process.stop();

@@ -60,6 +60,7 @@ fn a_position_that_an_unclean_election_has_cut_off_is_told() {
         port,
         controller: (1, controller),
         extra: "unclean.leader.election.enable=true\n".to_owned(),
+        ..NodeSettings::alone()
     };
     let first = Node::new(settings(1, one), CLUSTER).unwrap();
     let log = || {

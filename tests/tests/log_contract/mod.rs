@@ -37,6 +37,13 @@ pub(crate) fn assert_log_contract(make: &dyn Fn() -> Arc<dyn Log>) {
     assert!(failed.is_empty(), "{} of {} checks failed: {failed:?}", failed.len(), checks.len());
 }
 
+/// Runs one check by itself, with names that begin with `label`.
+pub(crate) fn assert_one_check(make: &dyn Fn() -> Arc<dyn Log>, check: &str, label: &str) {
+    let checks = [topics::CHECKS, writing::CHECKS, reading::CHECKS, groups::CHECKS].concat();
+    let (_, run) = checks.iter().find(|(name, _)| *name == check).expect("there is such a check");
+    run(&Bench::new(make, label));
+}
+
 fn settings() -> EmbeddedSettings {
     EmbeddedSettings { batch_bytes_max: bench::TOO_LARGE_BYTES / 2, ..EmbeddedSettings::default() }
 }

@@ -16,8 +16,10 @@ mod context;
 mod ffi;
 mod gather;
 mod member;
+mod members;
 mod positions;
 mod reader;
+mod refusal;
 mod settings;
 mod shared;
 mod topics;
@@ -28,6 +30,7 @@ use std::sync::mpsc::sync_channel;
 
 use committer::{CommitterHandle, Job};
 use member::KafkaMember;
+pub use members::GroupMember;
 use reader::KafkaReader;
 pub use settings::{Guarantee, KafkaSettings};
 use shared::Shared;
@@ -55,6 +58,19 @@ impl KafkaLog {
     /// Why no broker is in reach, as far as is known, if none is.
     pub fn away(&self) -> Option<String> {
         self.shared.contact.away()
+    }
+
+    /// What tells this process from the others of the application.
+    pub fn instance(&self) -> &str {
+        &self.shared.settings.instance
+    }
+
+    /// Who is in `group` and what each member has; nobody if the group uses KIP-848.
+    ///
+    /// # Errors
+    /// When the brokers are away.
+    pub fn members(&self, group: &str) -> Result<Vec<GroupMember>, LogError> {
+        self.shared.members(group)
     }
 
     /// The largest batch that each topic takes, in bytes, where the brokers tell.

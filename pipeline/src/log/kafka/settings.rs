@@ -10,6 +10,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 
 use super::super::LogError;
+use super::members::CLIENT_PREFIX;
 
 /// What a commit promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +134,7 @@ impl KafkaSettings {
         fixed: &[(&str, &str)],
     ) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config.set("client.id", format!("millpond-{}", self.instance));
+        config.set("client.id", format!("{CLIENT_PREFIX}{}", self.instance));
         config.set("reconnect.backoff.max.ms", "1000");
         config.set("socket.keepalive.enable", "true");
         for (name, value) in defaults {

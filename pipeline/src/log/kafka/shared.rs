@@ -10,12 +10,14 @@ use rdkafka::admin::AdminClient;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
+use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::super::{LogError, TopicPartition};
 use super::committer::Job;
 use super::context::{Contact, Context};
 use super::ffi::Feed;
+use super::refusal::heard;
 use super::settings::KafkaSettings;
 use crate::clock::Clock;
 
@@ -23,6 +25,8 @@ use crate::clock::Clock;
 const IDLE_READERS_MAX: usize = 2;
 /// Between two looks at something that is to change at the broker.
 const STEP: Duration = Duration::from_millis(20);
+/// How long the first attempt to reach a broker takes; each further one takes twice as long.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long a leader epoch may be taken from memory.
 const EPOCH_AGE_MAX: Duration = Duration::from_secs(5);
 
@@ -128,10 +132,7 @@ impl Shared {
         if let Some(known) = locked(&self.partitions).get(topic) {
             return Ok(Some(*known));
         }
-        let observer = Arc::clone(locked(&self.observer).consumer());
-        let metadata = observer.fetch_metadata(Some(topic), self.settings.request_timeout);
-        let metadata = metadata.map_err(|error| self.failed("look for a topic", &error))?;
-        self.contact.answered();
+        let metadata = self.metadata(Some(topic), "look for a topic")?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let found = found.filter(|found| found.error().is_none());
         let led = |found: &&rdkafka::metadata::MetadataTopic| {
@@ -143,6 +144,46 @@ impl Shared {
             return Ok(Some(partitions));
         }
         Ok(None)
+    }
+
+    /// Asks for one topic, or all of them. What no waiting mends is told at once.
+    pub(super) fn metadata(&self, topic: Option<&str>, what: &str) -> Result<Metadata, LogError> {
+        let observer = Arc::clone(locked(&self.observer).consumer());
+        let end = self.clock.elapsed() + self.settings.request_timeout;
+        let (mut look, mut last) = (LOOK, None);
+        loop {
+            let left = end.saturating_sub(self.clock.elapsed());
+            let asked = observer.fetch_metadata(topic, look.min(left));
+            let now = heard(&locked(&self.observer));
+            last = now.last.or(last);
+            match (asked, now.refusal) {
+                (Ok(metadata), _) => {
+                    self.contact.answered();
+                    return Ok(metadata);
+                }
+                (Err(_), Some(refusal)) => {
+                    self.contact.lost(&refusal);
+                    return Err(LogError::Unavailable(format!("kafka: cannot {what}: {refusal}")));
+                }
+                (Err(error), None) if look >= left => {
+                    return Err(self.unanswered(what, &error, last));
+                }
+                (Err(_), None) => look *= 2,
+            }
+        }
+    }
+
+    /// What it means that nobody answers: with the last that was heard of why. A broker that wants
+    /// TLS says nothing to a client that does not.
+    fn unanswered(&self, what: &str, error: &KafkaError, last: Option<String>) -> LogError {
+        let LogError::Unavailable(text) = self.failed(what, error) else {
+            return unavailable(what, error);
+        };
+        let last = last.map(|last| format!("; the last that was heard: {last}"));
+        LogError::Unavailable(format!(
+            "{text}; look at `bootstrap.servers` and `security.protocol` under [kafka]{}",
+            last.unwrap_or_default()
+        ))
     }
 
     /// What tells this cluster from others.

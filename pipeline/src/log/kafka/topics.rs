@@ -1,19 +1,17 @@
 //! Topics: what there is, and making what is missing.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use rdkafka::TopicPartitionList;
 use rdkafka::admin::{
     AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewTopic, ResourceSpecifier,
     TopicReplication,
 };
-use rdkafka::consumer::Consumer as _;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::super::{Cleanup, LogError, TopicPartition, TopicSpec};
 use super::block::wait_for;
-use super::shared::{Shared, locked, number, offset, unavailable};
+use super::shared::{Shared, number, offset, unavailable};
 
 /// Topics whose settings are asked for in one request.
 const DESCRIBED_MAX: usize = 500;
@@ -41,10 +39,7 @@ pub(super) struct Found {
 impl Shared {
     /// All topics but those of the brokers themselves.
     pub(super) fn topics(&self) -> Result<BTreeMap<String, Found>, LogError> {
-        let observer = Arc::clone(locked(&self.observer).consumer());
-        let metadata = observer.fetch_metadata(None, self.settings.request_timeout);
-        let metadata = metadata.map_err(|error| self.failed("list topics", &error))?;
-        self.contact.answered();
+        let metadata = self.metadata(None, "list topics")?;
         let named = metadata.topics().iter().filter(|topic| !topic.name().starts_with("__"));
         let named: Vec<(&str, u32)> = named
             .map(|topic| (topic.name(), u32::try_from(topic.partitions().len()).unwrap_or(0)))
@@ -168,9 +163,11 @@ impl Shared {
             (found, wanted) if found == wanted => Ok(()),
             (Cleanup::Delete { .. }, Cleanup::Delete { .. }) => self.retain(spec, &found),
             (Cleanup::Delete { .. }, Cleanup::Compact) => {
-                differs("is not compacted: set cleanup.policy=compact".to_owned())
+                differs(format!("is not compacted ({})", alteration(&spec.name, "compact")))
             }
-            (Cleanup::Compact, _) => differs("is compacted: set cleanup.policy=delete".to_owned()),
+            (Cleanup::Compact, _) => {
+                differs(format!("is compacted ({})", alteration(&spec.name, "delete")))
+            }
         }
     }
 
@@ -213,6 +210,11 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// What mends a topic's cleanup.
+fn alteration(topic: &str, policy: &str) -> String {
+    format!("kafka-configs.sh --alter --topic {topic} --add-config cleanup.policy={policy}")
 }
 
 /// The settings of a topic with this cleanup.
