@@ -15,6 +15,9 @@ use super::wait::eventually;
 /// Memory of a broker's heap.
 const HEAP: &str = "512m";
 
+/// A machine that is busy with other things is given time.
+const START_MAX: Duration = Duration::from_secs(180);
+
 /// How a broker is to be.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeSettings {
@@ -115,7 +118,7 @@ impl Node {
         let address = self.address();
         let running = self.running.insert(Running { guard, commands, pid });
         let process = PathBuf::from("/proc").join(&running.pid).join("exe");
-        let listens = eventually(Duration::from_secs(60), || {
+        let listens = eventually(START_MAX, || {
             let ended = Path::new("/proc").exists() && std::fs::read_link(&process).is_err();
             (ended || TcpStream::connect(&address).is_ok()).then_some(!ended)
         });
