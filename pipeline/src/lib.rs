@@ -33,8 +33,8 @@ pub use dsl::{
 };
 pub use key::Key;
 pub use operators::{
-    AlertRule, BufferConfig, Grouped, GroupedTable, JoinGrace, SessionGroup, Severity,
-    SlidingGroup, Split, Suppressed, VersionedTable, ViewFields, WindowedGroup, Windows,
+    AlertRule, BufferConfig, Grouped, GroupedTable, JoinGrace, NeverMerged, Severity, Split,
+    Suppressed, VersionedTable, ViewFields, WindowedGroup, Windows, WindowsDefinition,
 };
 pub use record::{Change, Record, RecordInfo, Window, Windowed};
 pub use stores::{clock, fail_point, position};

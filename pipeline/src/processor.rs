@@ -101,6 +101,7 @@ impl From<Fault> for ProcessorError {
 }
 
 /// A keyed store that processors read and write: see [`crate::TopologyBuilder::key_value_store`].
+/// There is an example at [`ProcessorContext`].
 pub struct KeyValueStore<K, V> {
     pub(crate) name: Arc<str>,
     pub(crate) store: StoreRef,
@@ -134,6 +135,63 @@ pub struct StoreId {
 }
 
 /// What a processor can reach.
+///
+/// ```
+/// use pipeline::driver::TopologyDriver;
+/// use pipeline::processor::{KeyValueStore, Processor, ProcessorContext, ProcessorError};
+/// use pipeline::{Record, TopologyBuilder};
+///
+/// /// The pieces that each till has sold; a null till does not count.
+/// struct Tills {
+///     sold: KeyValueStore<String, i64>,
+/// }
+///
+/// impl Processor<String, i64> for Tills {
+///     type Key = String;
+///     type Value = i64;
+///
+///     fn process(
+///         &mut self,
+///         record: Record<String, i64>,
+///         ctx: &mut ProcessorContext<'_, '_, String, i64>,
+///     ) -> Result<(), ProcessorError> {
+///         if record.value < 0 {
+///             return Err(ctx.bad_record("sold fewer than none"));
+///         }
+///         if record.value == 0 || record.timestamp < ctx.stream_time() {
+///             ctx.count_dropped("nothing sold, or late");
+///             return Ok(());
+///         }
+///         if let Some(id) = ctx.event_id().map(str::to_owned) {
+///             ctx.add_header("receipt", id.as_bytes());
+///         }
+///         for (name, _) in ctx.headers() {
+///             assert!(!name.is_empty());
+///         }
+///         let mut sold = ctx.store(&self.sold);
+///         let pieces = sold.get(&record.key)?.unwrap_or(0) + record.value;
+///         sold.put(&record.key, &pieces)?;
+///         sold.delete(&"closed".to_owned())?;
+///         let all: i64 = sold.all(100)?.iter().map(|(_, pieces)| pieces).sum();
+///         let (from, to) = ("a".to_owned(), "z".to_owned());
+///         assert_eq!(sold.range(&from, &to, 100)?.len(), sold.all(100)?.len());
+///         ctx.forward(Record { value: all, ..record })
+///     }
+/// }
+///
+/// let builder = TopologyBuilder::new("shop");
+/// let sold = builder.key_value_store("sold");
+/// let tills = move || Tills { sold: sold.clone() };
+/// # let sold = tills().sold;
+/// builder.stream::<String, i64>("sales").process("tills", &[sold.id()], tills).to("sold");
+/// let mut driver = TopologyDriver::new(builder.build()?);
+/// for (till, pieces, at) in [("left", 3, 0), ("right", 8, 1), ("left", 1, 2)] {
+///     driver.pipe("sales", till, &pieces, at);
+/// }
+/// let sold: Vec<_> = driver.read::<String, i64>("sold").into_iter().map(|r| r.value).collect();
+/// assert_eq!(sold, [Some(3), Some(11), Some(12)]);
+/// # Ok::<(), pipeline::TopologyError>(())
+/// ```
 pub struct ProcessorContext<'a, 'c, K, V> {
     pub(crate) node: &'a str,
     pub(crate) stores: &'a [StoreRef],
@@ -202,7 +260,7 @@ impl<'c, K: Clone, V: Clone> ProcessorContext<'_, 'c, K, V> {
     }
 }
 
-/// A store, open while a record is handled.
+/// A store, open while a record is handled. There is an example at [`ProcessorContext`].
 pub struct OpenStore<'s, 'c, K, V> {
     node: &'s str,
     store: &'s KeyValueStore<K, V>,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{Consumed, GlobalTable, Stream, Table};
-use crate::codec::Value;
+use crate::codec::{Serde, Value};
 use crate::format::names::Names;
 use crate::key::Key;
 use crate::operator::Outlets;
@@ -47,11 +47,39 @@ impl TopologyBuilder {
     }
 
     /// Reads `topic` as a stream; values are JSON.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// builder.stream::<String, i64>("sales").to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// for pieces in [3, 8] {
+    ///     driver.pipe("sales", "lamp", &pieces, 1);
+    /// }
+    /// let out = driver.read::<String, i64>("out").into_iter();
+    /// assert_eq!(out.filter_map(|record| record.value).collect::<Vec<_>>(), [3, 8]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn stream<K: Key, V: Value>(&self, topic: &str) -> Stream<K, V> {
         self.stream_with(topic, Consumed::default())
     }
 
     /// Reads `topic` as a stream.
+    ///
+    /// ```
+    /// use pipeline::codec::utf8;
+    /// use pipeline::{Consumed, TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let texts = Consumed::with(utf8());
+    /// builder.stream_with::<String, _>("sales", texts).map_values(|_, text| text.len()).to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe_bytes("sales", Some(b"lamp"), Some(b"red"), 1);
+    /// let out = driver.read::<String, usize>("out").into_iter();
+    /// assert_eq!(out.filter_map(|record| record.value).collect::<Vec<_>>(), [3]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn stream_with<K: Key, V: Clone + 'static>(
         &self,
         topic: &str,
@@ -62,11 +90,39 @@ impl TopologyBuilder {
     }
 
     /// Reads `topic` as a table kept in `store`; values are JSON, a null value deletes.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// builder.table::<String, i64>("stock", "stock").to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe("stock", "lamp", &3_i64, 1);
+    /// driver.pipe_bytes("stock", Some(b"lamp"), None, 2);
+    /// let stock = driver.read::<String, i64>("out");
+    /// assert_eq!(stock.iter().map(|row| row.value).collect::<Vec<_>>(), [Some(3), None]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn table<K: Key, V: Value>(&self, topic: &str, store: &str) -> Table<K, V> {
         self.table_with(topic, store, Consumed::default())
     }
 
     /// Reads `topic` as a table kept in `store`; a null value deletes.
+    ///
+    /// ```
+    /// use pipeline::codec::utf8;
+    /// use pipeline::{Consumed, TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let texts = Consumed::with(utf8());
+    /// let colours = builder.table_with::<String, _>("colours", "colours", texts);
+    /// colours.map_values(|_, colour| colour.len()).to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe_bytes("colours", Some(b"lamp"), Some(b"red"), 1);
+    /// let out = driver.read::<String, usize>("out").into_iter();
+    /// assert_eq!(out.filter_map(|record| record.value).collect::<Vec<_>>(), [3]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn table_with<K: Key, V: Value>(
         &self,
         topic: &str,
@@ -87,8 +143,48 @@ impl TopologyBuilder {
 
     /// Reads `topic` as a table that every worker holds whole, kept in `store`; values are JSON,
     /// a null value deletes.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let names = builder.global_table::<String, String>("customers", "customers");
+    /// builder
+    ///     .stream::<String, String>("orders")
+    ///     .join_global(&names, |_, customer| customer.clone(), |_, _, name| name.clone())
+    ///     .to("named");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe("customers", "c7", &"Ada".to_owned(), 1);
+    /// driver.pipe("orders", "o1", &"c7".to_owned(), 2);
+    /// let out = driver.read::<String, String>("named").into_iter();
+    /// assert_eq!(out.filter_map(|record| record.value).collect::<Vec<_>>(), ["Ada"]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn global_table<K: Key, V: Value>(&self, topic: &str, store: &str) -> GlobalTable<K, V> {
-        let value = crate::codec::json::<V>();
+        self.global_table_with(topic, store, crate::codec::json())
+    }
+
+    /// As [`Self::global_table`], with values as `value` reads them.
+    ///
+    /// ```
+    /// use pipeline::TopologyBuilder;
+    /// use pipeline::codec::utf8;
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let names = builder.global_table_with::<String, _>("customers", "customers", utf8());
+    /// builder
+    ///     .stream::<String, String>("orders")
+    ///     .join_global(&names, |_, customer| customer.clone(), |_, _, name| name.clone())
+    ///     .to("named");
+    /// # builder.build()?;
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
+    pub fn global_table_with<K: Key, V: Clone + 'static>(
+        &self,
+        topic: &str,
+        store: &str,
+        value: Serde<V>,
+    ) -> GlobalTable<K, V> {
         let check_value = Arc::clone(&value);
         let check = move |key: Option<&[u8]>, value: Option<&[u8]>| {
             K::decode(key)?;

@@ -15,6 +15,9 @@ use crate::codec::{Serde, Value, json};
 /// // A payment belongs to an order that came up to an hour before it.
 /// let hour = Duration::from_secs(3600);
 /// JoinWindows::of_time_difference_with_no_grace(Duration::ZERO).before(hour);
+/// // Two readings within a second of each other, an hour late at most; or two seconds after.
+/// let second = Duration::from_secs(1);
+/// JoinWindows::of_time_difference_and_grace(second, hour).after(2 * second);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JoinWindows {
@@ -74,6 +77,19 @@ pub struct StreamJoined<L, R> {
 
 impl<L: Value, R: Value> StreamJoined<L, R> {
     /// Kept in the store `name`, as JSON.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use pipeline::{JoinWindows, StreamJoined, TopologyBuilder};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// let payments = builder.stream::<String, i64>("payments");
+    /// let hour = JoinWindows::of_time_difference_with_no_grace(Duration::from_secs(3600));
+    /// orders.join_stream(&payments, hour, StreamJoined::named("paid"), |_, a, b| a - b).to("due");
+    /// # builder.build()?;
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn named(name: &str) -> Self {
         Self::with(name, json(), json())
     }
@@ -81,6 +97,8 @@ impl<L: Value, R: Value> StreamJoined<L, R> {
 
 impl<L, R> StreamJoined<L, R> {
     /// Kept in the store `name`, each side by its codec.
+    ///
+    /// There is an example at [`Self::named`].
     pub fn with(name: &str, left: Serde<L>, right: Serde<R>) -> Self {
         Self { name: name.to_owned(), left, right }
     }

@@ -35,6 +35,9 @@ pub(super) fn whole_ms(duration: Duration) -> i64 {
 /// let counts = driver.read::<Windowed<String>, i64>("per-minute");
 /// let starts: Vec<i64> = counts.iter().map(|count| count.key.window.start).collect();
 /// assert_eq!(starts, [30_000, 60_000]);
+///
+/// // The same, with late records for five seconds.
+/// TimeWindows::of_size_and_grace(seconds(60), seconds(5)).advance_by(seconds(30));
 /// # Ok::<(), pipeline::TopologyError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +74,11 @@ impl TimeWindows {
             && size_ms.checked_add(grace_ms).is_some()
     }
 
+    /// The longest stretches of time that none of the windows cuts through.
+    pub(crate) fn pane_ms(self) -> i64 {
+        common_divisor(self.size_ms, self.advance_ms)
+    }
+
     /// Start of the first window that holds `timestamp`.
     fn first_start(self, timestamp: i64) -> i64 {
         assert!(self.advance_ms > 0, "checked when the topology was built");
@@ -98,6 +106,10 @@ impl TimeWindows {
         let hops = last_final.div_euclid(self.advance_ms).saturating_add(1);
         hops.saturating_mul(self.advance_ms)
     }
+}
+
+fn common_divisor(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { common_divisor(b, a % b) }
 }
 
 /// The windows that hold a record. See [`TimeWindows::windows_of`].
@@ -136,6 +148,14 @@ impl FixedWindows {
                 let next = Some(windows.window_of(timestamp));
                 WindowsOf { next, advance_ms: i64::MAX, timestamp }
             }
+        }
+    }
+
+    /// The start of the stretch of time around `timestamp` that none of the windows cuts through.
+    pub(crate) fn pane_start(&self, timestamp: i64) -> i64 {
+        match self {
+            Self::Time(windows) => timestamp - timestamp.rem_euclid(windows.pane_ms()),
+            Self::Calendar(windows) => windows.window_of(timestamp).start,
         }
     }
 

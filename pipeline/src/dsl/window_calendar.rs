@@ -37,6 +37,10 @@ const CHANGE_MAX_MS: i64 = 26 * HOUR_MS;
 /// let counts = driver.read::<Windowed<String>, i64>("sales-per-day");
 /// let day = counts[0].key.window;
 /// assert_eq!((day.end - day.start) / 3_600_000, 23);
+///
+/// // The others, and late records for ten minutes.
+/// let (hours, weeks) = (CalendarWindows::hours(Tz::UTC), CalendarWindows::weeks(Tz::UTC));
+/// CalendarWindows::months(Tz::UTC).with_grace(std::time::Duration::from_secs(600));
 /// # Ok::<(), pipeline::TopologyError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,6 +27,8 @@ use super::window::whole_ms;
 ///     driver.pipe("clicks", "ann", &1_i64, at);
 /// }
 /// let counts = driver.read::<Windowed<String>, i64>("clicks-per-visit");
+/// let no_grace = SessionWindows::of_inactivity_gap_with_no_grace(seconds(30));
+/// assert_eq!(no_grace, SessionWindows::of_inactivity_gap_and_grace(seconds(30), seconds(0)));
 /// let seen: Vec<_> = counts.iter().map(|c| (c.key.window.start, c.value)).collect();
 /// // The third click joins the first two visits: both are deleted, and one takes their place.
 /// assert_eq!(

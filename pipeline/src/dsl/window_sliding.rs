@@ -29,6 +29,8 @@ use super::window::whole_ms;
 /// driver.pipe("failed", "root", &1_i64, 100_000);
 /// driver.pipe("failed", "root", &1_i64, 104_000);
 /// let counts = driver.read::<Windowed<String>, i64>("within-ten-seconds");
+/// let no_grace = SlidingWindows::of_time_difference_with_no_grace(seconds(10));
+/// assert_eq!(no_grace, SlidingWindows::of_time_difference_and_grace(seconds(10), seconds(0)));
 /// let seen: Vec<_> = counts.iter().map(|c| (c.key.window.end, c.value.unwrap())).collect();
 /// assert_eq!(seen, [(100_000, 1), (110_001, 1), (104_000, 2)]);
 /// # Ok::<(), pipeline::TopologyError>(())

@@ -95,11 +95,40 @@ impl<K: Key, V, G: Aggregator<K, V>> Timed for Aggregate<K, V, G> {
 
 impl<K: Key, V: Value> Grouped<K, V> {
     /// Counts the records of each key, in the store `store`.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// builder.stream::<String, i64>("sales").group_by_key().count("sales").to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// for pieces in [3, 8] {
+    ///     driver.pipe("sales", "lamp", &pieces, 1);
+    /// }
+    /// let out = driver.read::<String, i64>("out").into_iter();
+    /// assert_eq!(out.filter_map(|record| record.value).collect::<Vec<_>>(), [1, 2]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn count(self, store: &str) -> Table<K, i64> {
         self.aggregate_by(store, Count)
     }
 
     /// Puts the records of each key together, in the store `store`.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let sales = builder.stream::<String, i64>("sales").group_by_key();
+    /// sales.reduce("pieces", |sum, pieces| sum + pieces).to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// for pieces in [3, 8] {
+    ///     driver.pipe("sales", "lamp", &pieces, 1);
+    /// }
+    /// let out = driver.read::<String, i64>("out").into_iter();
+    /// assert_eq!(out.filter_map(|record| record.value).collect::<Vec<_>>(), [3, 11]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn reduce(
         self,
         store: &str,
@@ -109,6 +138,22 @@ impl<K: Key, V: Value> Grouped<K, V> {
     }
 
     /// Aggregates the records of each key, in the store `store`, as JSON.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let sales = builder.stream::<String, i64>("sales").group_by_key();
+    /// sales.aggregate("all", Vec::new, |_, n, all: Vec<i64>| [all, vec![*n]].concat()).to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// for pieces in [3, 8] {
+    ///     driver.pipe("sales", "lamp", &pieces, 1);
+    /// }
+    /// let out = driver.read::<String, Vec<i64>>("out").into_iter();
+    /// let all: Vec<_> = out.filter_map(|record| record.value).collect();
+    /// assert_eq!(all, [vec![3], vec![3, 8]]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn aggregate<A: Value>(
         self,
         store: &str,
@@ -119,6 +164,17 @@ impl<K: Key, V: Value> Grouped<K, V> {
     }
 
     /// Aggregates the records of each key, in the store `store`, stored by `codec`.
+    ///
+    /// ```
+    /// use pipeline::TopologyBuilder;
+    /// use pipeline::codec::int64;
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let sales = builder.stream::<String, i64>("sales").group_by_key();
+    /// sales.aggregate_with("pieces", int64(), || 0, |_, n, sum| sum + n).to_with("out", int64());
+    /// # builder.build()?;
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn aggregate_with<A: Clone + 'static>(
         self,
         store: &str,

@@ -29,6 +29,14 @@ pub enum Severity {
 }
 
 /// A rule: its name is part of the ids of its alerts and names its store.
+///
+/// ```
+/// use std::time::Duration;
+/// use pipeline::{AlertRule, Severity};
+///
+/// let week = Duration::from_secs(7 * 86_400);
+/// let rule = AlertRule::new("large-sale", Severity::Info).remember(week);
+/// ```
 #[derive(Clone, Debug)]
 pub struct AlertRule {
     name: String,
@@ -158,6 +166,24 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
     /// first one decides, later ones within the rule's memory do not. `describe` gives the text
     /// for people and the data for programs. Delivery to webhooks is at least once, always with
     /// the alert's id.
+    ///
+    /// ```
+    /// use pipeline::{AlertRule, Severity, TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let rule = AlertRule::new("large-sale", Severity::Info);
+    /// builder
+    ///     .stream::<String, i64>("sales")
+    ///     .filter(|_, pieces| *pieces > 5)
+    ///     .alert(rule, |item, pieces| (format!("{pieces} of {item} sold"), *pieces));
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// for pieces in [3, 8] {
+    ///     driver.pipe("sales", "lamp", &pieces, 1);
+    /// }
+    /// let alerts = driver.read_alerts();
+    /// assert_eq!(alerts[0]["text"], "8 of lamp sold");
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn alert<D: Serialize>(
         &self,
         rule: AlertRule,

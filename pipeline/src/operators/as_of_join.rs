@@ -35,11 +35,15 @@ pub struct JoinGrace<V> {
 
 impl<V> JoinGrace<V> {
     /// Not at all: a record meets what has come before it.
+    ///
+    /// There is an example at [`Self::named`].
     pub fn none() -> Self {
         Self { kept: None }
     }
 
     /// For `grace`, in the store `store`, kept by `codec`.
+    ///
+    /// There is an example at [`Self::named`].
     pub fn with(store: &str, grace: Duration, codec: Serde<V>) -> Self {
         let grace_ms = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
         Self { kept: Some((store.to_owned(), grace_ms, codec)) }
@@ -48,6 +52,20 @@ impl<V> JoinGrace<V> {
 
 impl<V: Value> JoinGrace<V> {
     /// For `grace`, in the store `store`, kept as JSON.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use pipeline::{JoinGrace, TopologyBuilder};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let hour = Duration::from_secs(3600);
+    /// let rates = builder.table_versioned::<String, i64>("rates", "rates", hour);
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// let grace = JoinGrace::named("waiting-orders", hour);
+    /// orders.join_as_of(&rates, grace, |_, cents, rate| cents * rate).to("worth");
+    /// # builder.build()?;
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn named(store: &str, grace: Duration) -> Self {
         Self::with(store, grace, json())
     }

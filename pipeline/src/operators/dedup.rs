@@ -204,6 +204,25 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
     ///
     /// Ids are remembered for twice `within`, rounded up to the whole period, before stream time:
     /// a record that is later than that passes, and is not remembered.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let day = Duration::from_secs(86_400);
+    /// builder
+    ///     .stream::<String, i64>("sales")
+    ///     .dedup("sale-ids", day, |_, receipt, _| Some(receipt.to_string()))
+    ///     .to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// for receipt in [17, 18, 17] {
+    ///     driver.pipe("sales", "lamp", &receipt, 1);
+    /// }
+    /// let out = driver.read::<String, i64>("out").into_iter();
+    /// assert_eq!(out.filter_map(|record| record.value).collect::<Vec<_>>(), [17, 18]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn dedup(
         &self,
         store: &str,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::aggregate;
-use super::combine::{Combine, Merged};
+use super::combine::{self, Merged};
 use super::sink::Sink;
 use crate::aggregates::Aggregator;
 use crate::codec::{Serde, Value, json};
@@ -14,7 +14,7 @@ use crate::topology::{Target, TopicName, TopologyError};
 
 /// A stream grouped by key, to be aggregated.
 pub struct Grouped<K, V> {
-    stream: Stream<K, V>,
+    pub(super) stream: Stream<K, V>,
     /// The repartition topic's name; without one it is the store's.
     name: Option<String>,
     /// How many partial aggregates the sending side holds, if it makes any.
@@ -23,23 +23,47 @@ pub struct Grouped<K, V> {
     expire_after: Option<Duration>,
 }
 
-/// A definition of windows: what [`Grouped::windowed_by`] takes.
-pub trait Windows {
-    /// A stream that is grouped by key and such windows.
-    type Group<K: Key, V: Value>;
-
-    /// Groups by such windows.
-    fn group<K: Key, V: Value>(self, grouped: Grouped<K, V>) -> Self::Group<K, V>;
-}
-
 impl<K: Key, V: Value> Stream<K, V> {
     /// Groups by the key. If it was changed before, the records go through a repartition topic
     /// named after the store.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// builder.stream::<String, i64>("sales").group_by_key().count("sales").to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// for pieces in [3, 8] {
+    ///     driver.pipe("sales", "lamp", &pieces, 1);
+    /// }
+    /// let out = driver.read::<String, i64>("out").into_iter();
+    /// assert_eq!(out.filter_map(|record| record.value).collect::<Vec<_>>(), [1, 2]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn group_by_key(&self) -> Grouped<K, V> {
         Grouped { stream: self.clone(), name: None, combined: None, expire_after: None }
     }
 
     /// Groups by a new key, through the repartition topic `name`.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// builder
+    ///     .stream::<String, i64>("sales")
+    ///     .group_by("by-size", |_, pieces| pieces % 2)
+    ///     .count("sales-of-size")
+    ///     .to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// for pieces in [3, 8, 5] {
+    ///     driver.pipe("sales", "lamp", &pieces, 1);
+    /// }
+    /// let counts = driver.read::<i64, i64>("out");
+    /// let counts: Vec<_> = counts.into_iter().map(|c| (c.key, c.value.unwrap())).collect();
+    /// assert_eq!(counts, [(1, 1), (0, 1), (1, 2)]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn group_by<K2: Key>(
         &self,
         name: &str,
@@ -51,6 +75,25 @@ impl<K: Key, V: Value> Stream<K, V> {
 
     /// Sends the records through the repartition topic `name` to where their keys are; values
     /// travel as JSON.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let stock = builder.table::<String, i64>("stock", "stock");
+    /// builder
+    ///     .stream::<String, String>("orders")
+    ///     .select_key(|_, item| item.clone())
+    ///     .repartition("orders-by-item")
+    ///     .join(&stock, |_, _, pieces| *pieces)
+    ///     .to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe("stock", "lamp", &3_i64, 1);
+    /// driver.pipe("orders", "o1", &"lamp".to_owned(), 2);
+    /// let out = driver.read::<String, i64>("out").into_iter();
+    /// assert_eq!(out.filter_map(|record| record.value).collect::<Vec<_>>(), [3]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     #[must_use]
     pub fn repartition(&self, name: &str) -> Self {
         self.repartition_with(name, json())
@@ -59,6 +102,17 @@ impl<K: Key, V: Value> Stream<K, V> {
 
 impl<K: Key, V: Clone + 'static> Stream<K, V> {
     /// Sends the records through the repartition topic `name`; values travel as `codec` says.
+    ///
+    /// ```
+    /// use pipeline::TopologyBuilder;
+    /// use pipeline::codec::int64;
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let sales = builder.stream::<String, i64>("sales").select_key(|_, n| n.to_string());
+    /// sales.repartition_with("by-size", int64()).to("out");
+    /// # builder.build()?;
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     #[must_use]
     pub fn repartition_with(&self, name: &str, codec: Serde<V>) -> Self {
         self.graph.borrow_mut().check_name("repartition", name);
@@ -89,8 +143,9 @@ impl<K: Key, V: Value> Grouped<K, V> {
     /// Aggregates partially before the repartition, if there is one: the records of a key within
     /// a commit become one, with at most `entries_max` keys held in memory. For keys of which few
     /// have most of the records. The aggregate must be able to merge; its results are the same,
-    /// only their updates are fewer. Not before windows: which records are late for one is decided
-    /// record by record, and a partial aggregate would hide them.
+    /// only their updates are fewer. Before windows of time or of a calendar the sending side also
+    /// decides which records are late; before sliding windows and sessions, whose bounds depend on
+    /// each record, it cannot be.
     ///
     /// ```
     /// use pipeline::TopologyBuilder;
@@ -153,44 +208,42 @@ impl<K: Key, V: Value> Grouped<K, V> {
         aggregator: G,
     ) -> Table<K, G::Output> {
         let expire_after = self.expire_after;
-        let Some(entries_max) = self.combined.filter(|_| self.stream.rekeyed) else {
+        if self.combines().is_none() {
             return aggregate::place(&self.partitioned(store), store, aggregator, expire_after);
-        };
-        let name = self.name.as_deref().unwrap_or(store);
-        let node = self.stream.next_name("KSTREAM-COMBINE");
-        if aggregator.merge().is_none() {
-            let error = TopologyError::NeedsMerge { node: node.clone() };
-            self.stream.graph.borrow_mut().errors.push(error);
         }
         let aggregator = Arc::new(aggregator);
-        let combine = Arc::clone(&aggregator);
-        let partial = self.stream.then_timed("KSTREAM-COMBINE", Vec::new(), move |next| {
-            Combine::new(node.clone(), Arc::clone(&combine), entries_max, next)
-        });
-        let partial = partial.repartition_with(name, aggregator.codec());
+        let partial = combine::place(&self, store, &aggregator);
         aggregate::place(&partial, store, Merged::<V, G>::new(aggregator), expire_after)
     }
 
-    /// Groups by time as well: by [`crate::TimeWindows`], [`crate::CalendarWindows`],
-    /// [`crate::SlidingWindows`] or [`crate::SessionWindows`].
-    pub fn windowed_by<W: Windows>(self, windows: W) -> W::Group<K, V> {
+    /// How many partial aggregates the sending side holds, if there is a sending side.
+    pub(super) fn combines(&self) -> Option<usize> {
+        self.combined.filter(|_| self.stream.rekeyed)
+    }
+
+    /// The name of the repartition topic before `store`.
+    pub(super) fn topic<'a>(&'a self, store: &'a str) -> &'a str {
+        self.name.as_deref().unwrap_or(store)
+    }
+
+    /// Notes an error if partial aggregates were asked for.
+    pub(super) fn cannot_combine(&self) {
         if self.combined.is_some() {
             let node = self.stream.name();
             self.stream.graph.borrow_mut().errors.push(TopologyError::CombinedWindows { node });
         }
+    }
+
+    /// Notes an error if rows are to leave: windows close by themselves.
+    pub(super) fn cannot_expire(&self) {
         if self.expire_after.is_some() {
             let node = self.stream.name();
             self.stream.graph.borrow_mut().errors.push(TopologyError::ExpiringWindows { node });
         }
-        windows.group(self)
     }
 
     /// The stream, with each record where its key is.
     pub(super) fn partitioned(self, store: &str) -> Stream<K, V> {
-        if self.stream.rekeyed {
-            self.stream.repartition(self.name.as_deref().unwrap_or(store))
-        } else {
-            self.stream
-        }
+        if self.stream.rekeyed { self.stream.repartition(self.topic(store)) } else { self.stream }
     }
 }

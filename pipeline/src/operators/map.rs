@@ -91,6 +91,20 @@ where
 
 impl<K: Clone + 'static, V: Clone + 'static> Stream<K, V> {
     /// Makes a new key and value of each record. Grouping after it repartitions.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// builder.stream::<String, i64>("sales").map(|item, n| (n.to_string(), item)).to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// for pieces in [3, 8] {
+    ///     driver.pipe("sales", "lamp", &pieces, 1);
+    /// }
+    /// let items = driver.read::<String, String>("out");
+    /// assert_eq!((items[0].key.as_str(), items[0].value.as_deref()), ("3", Some("lamp")));
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn map<K2: Clone + 'static, V2: Clone + 'static>(
         &self,
         map: impl Fn(K, V) -> (K2, V2) + Send + Sync + 'static,
@@ -101,6 +115,20 @@ impl<K: Clone + 'static, V: Clone + 'static> Stream<K, V> {
     }
 
     /// Makes a new value of each record.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// builder.stream::<String, i64>("sales").map_values(|_, pieces| pieces * 2).to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// for pieces in [3, 8] {
+    ///     driver.pipe("sales", "lamp", &pieces, 1);
+    /// }
+    /// let out = driver.read::<String, i64>("out").into_iter();
+    /// assert_eq!(out.filter_map(|record| record.value).collect::<Vec<_>>(), [6, 16]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn map_values<V2: Clone + 'static>(
         &self,
         map: impl Fn(&K, V) -> V2 + Send + Sync + 'static,
@@ -110,6 +138,23 @@ impl<K: Clone + 'static, V: Clone + 'static> Stream<K, V> {
     }
 
     /// Makes a new value of each record; `map` is also told the record's time and event id.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// builder
+    ///     .stream::<String, i64>("sales")
+    ///     .map_values_with_info(|_, _, info| info.timestamp)
+    ///     .to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// for pieces in [3, 8] {
+    ///     driver.pipe("sales", "lamp", &pieces, 1);
+    /// }
+    /// let out = driver.read::<String, i64>("out").into_iter();
+    /// assert_eq!(out.filter_map(|record| record.value).collect::<Vec<_>>(), [1, 1]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn map_values_with_info<V2: Clone + 'static>(
         &self,
         map: impl Fn(&K, V, RecordInfo<'_>) -> V2 + Send + Sync + 'static,
@@ -122,6 +167,21 @@ impl<K: Clone + 'static, V: Clone + 'static> Stream<K, V> {
     }
 
     /// Makes any number of records of each. Grouping after it repartitions.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// builder
+    ///     .stream::<String, i64>("sales")
+    ///     .flat_map(|item, n| (0..n).map(move |part| (format!("{item}-{part}"), part)))
+    ///     .to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe("sales", "lamp", &2_i64, 1);
+    /// let parts = driver.read::<String, i64>("out");
+    /// assert_eq!((parts.len(), parts[1].key.as_str()), (2, "lamp-1"));
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn flat_map<K2: Clone + 'static, V2: Clone + 'static, I: IntoIterator<Item = (K2, V2)>>(
         &self,
         map: impl Fn(K, V) -> I + Send + Sync + 'static,
@@ -132,6 +192,18 @@ impl<K: Clone + 'static, V: Clone + 'static> Stream<K, V> {
     }
 
     /// Makes any number of values of each; the key stays.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// builder.stream::<String, i64>("sales").flat_map_values(|_, n| 0..n).to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe("sales", "lamp", &3_i64, 1);
+    /// let out = driver.read::<String, i64>("out").into_iter();
+    /// assert_eq!(out.filter_map(|record| record.value).collect::<Vec<_>>(), [0, 1, 2]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn flat_map_values<V2: Clone + 'static, I: IntoIterator<Item = V2>>(
         &self,
         map: impl Fn(&K, V) -> I + Send + Sync + 'static,
@@ -144,6 +216,19 @@ impl<K: Clone + 'static, V: Clone + 'static> Stream<K, V> {
     }
 
     /// Gives each record a new key. Grouping after it repartitions.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// builder.stream::<String, i64>("sales").select_key(|_, n| n.to_string()).to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// for pieces in [3, 8] {
+    ///     driver.pipe("sales", "lamp", &pieces, 1);
+    /// }
+    /// assert_eq!(driver.read::<String, i64>("out")[0].key, "3");
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn select_key<K2: Clone + 'static>(
         &self,
         select: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
@@ -160,6 +245,24 @@ impl<K: Clone + 'static, V: Clone + 'static> Stream<K, V> {
     /// (host, address) tells the host. Then all records of a new key lie in one partition already,
     /// and grouping after it does **not** repartition. That is the caller's promise: under a key
     /// that says less than the old one, each partition would have a result of its own.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// builder
+    ///     .stream::<String, i64>("sales")
+    ///     .refine_key(|item, n| format!("{item}/{n}"))
+    ///     .group_by_key()
+    ///     .count("sales-of-size")
+    ///     .to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// for pieces in [3, 8] {
+    ///     driver.pipe("sales", "lamp", &pieces, 1);
+    /// }
+    /// assert_eq!(driver.read::<String, i64>("out")[0].key, "lamp/3");
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn refine_key<K2: Clone + 'static>(
         &self,
         refine: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,

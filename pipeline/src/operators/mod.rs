@@ -4,6 +4,7 @@ mod aggregate;
 mod alert;
 mod as_of_join;
 mod combine;
+mod combine_windows;
 mod dedup;
 mod expire;
 mod expiry;
@@ -38,20 +39,20 @@ mod view;
 mod window_aggregate;
 mod window_late;
 mod window_panes;
+mod window_parts;
 mod window_time;
 mod window_tree;
+mod windowed;
 
 pub use alert::{AlertRule, Severity};
 pub use as_of_join::JoinGrace;
-pub use group::{Grouped, Windows};
-pub use session_aggregate::SessionGroup;
-pub use sliding_aggregate::SlidingGroup;
+pub use group::Grouped;
 pub use split::Split;
 pub use suppress::{BufferConfig, Suppressed};
 pub use table_group::GroupedTable;
 pub use versioned::VersionedTable;
 pub use view::ViewFields;
-pub use window_aggregate::WindowedGroup;
+pub use windowed::{NeverMerged, WindowedGroup, Windows, WindowsDefinition};
 
 /// The kinds of entries in a store, as the first byte of their keys. **Format.**
 pub(crate) mod kind {

@@ -34,6 +34,23 @@ impl<K: Clone, V: Clone> Operator<K, V> for Merge<K, V> {
 
 impl<K: Clone + 'static, V: Clone + 'static> Stream<K, V> {
     /// Shows each record to `look`, for logging and counting. It may be shown again after a crash.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// builder
+    ///     .stream::<String, i64>("sales")
+    ///     .peek(|item, n, info| eprintln!("{item}: {n} at {}", info.timestamp))
+    ///     .to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// for pieces in [3, 8] {
+    ///     driver.pipe("sales", "lamp", &pieces, 1);
+    /// }
+    /// let out = driver.read::<String, i64>("out").into_iter();
+    /// assert_eq!(out.filter_map(|record| record.value).collect::<Vec<_>>(), [3, 8]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn peek(&self, look: impl Fn(&K, &V, RecordInfo<'_>) + Send + Sync + 'static) -> Self {
         let look = Arc::new(look);
         self.then("KSTREAM-PEEK", move |next| Peek { look: Arc::clone(&look), next })
@@ -41,6 +58,21 @@ impl<K: Clone + 'static, V: Clone + 'static> Stream<K, V> {
 
     /// Puts the records of two streams into one. Between records of different topics the order
     /// is that of their timestamps among what had arrived.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let here = builder.stream::<String, i64>("sales");
+    /// let there = builder.stream::<String, i64>("orders");
+    /// here.merge(&there).to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe("orders", "lamp", &1_i64, 1);
+    /// driver.pipe("sales", "lamp", &3_i64, 2);
+    /// let out = driver.read::<String, i64>("out").into_iter();
+    /// assert_eq!(out.filter_map(|record| record.value).collect::<Vec<_>>(), [1, 3]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn merge(&self, other: &Self) -> Self {
         self.needs_same_builder(&other.graph);
         let role = Role::Processor(Vec::new());

@@ -177,11 +177,15 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
 
 impl TopologyBuilder {
     /// A keyed store called `name` for processors; values are stored as JSON.
+    ///
+    /// There is an example at [`Stream::process`].
     pub fn key_value_store<K: Key, V: Value>(&self, name: &str) -> KeyValueStore<K, V> {
         self.key_value_store_with(name, json())
     }
 
     /// A keyed store called `name` for processors; values are stored as `codec` says.
+    ///
+    /// There is an example at [`Stream::process`].
     pub fn key_value_store_with<K: Key, V>(
         &self,
         name: &str,

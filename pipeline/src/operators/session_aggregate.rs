@@ -13,16 +13,17 @@
 
 use std::sync::Arc;
 
-use super::group::{Grouped, Windows};
+use super::group::Grouped;
 use super::kind;
 use super::stored::Stored;
 use super::stream_time::{put_time, time_of};
 use super::suppress_windows::hold_until_closed;
 use super::window_aggregate::{KIND, Placed};
-use super::window_late::{LateRecords, LateTopic, Missed, key_bytes};
+use super::window_late::{LateRecords, Missed, key_bytes};
 use super::window_time::WindowTime;
-use crate::aggregates::{Aggregator, At, Count, Fold, Merge, Reduce};
-use crate::codec::{Serde, Value, json};
+use super::windowed::Told;
+use crate::aggregates::{Aggregator, At, Merge};
+use crate::codec::{Serde, Value};
 use crate::dsl::{Lookup, SessionWindows, Stamped, Table};
 use crate::key::Key;
 use crate::operator::{Fault, Next, Operator, Timed};
@@ -30,26 +31,8 @@ use crate::record::{Change, Record, Window, Windowed};
 use crate::task::Context;
 use crate::topology::{Closes, StoreRef, TopologyError};
 
-/// Sessions of a key that are read together; sessions of one key that are still kept are few.
-const READ_MAX: usize = 1_000;
 /// Notes that are looked at in one commit at most, so that a commit stays short.
 const FORGOTTEN_MAX: usize = 20_000;
-
-/// A grouped stream with sessions: see [`Grouped::windowed_by`].
-pub struct SessionGroup<K, V> {
-    grouped: Grouped<K, V>,
-    windows: SessionWindows,
-    late: Option<LateTopic<V>>,
-    emit_final: bool,
-}
-
-impl Windows for SessionWindows {
-    type Group<K: Key, V: Value> = SessionGroup<K, V>;
-
-    fn group<K: Key, V: Value>(self, grouped: Grouped<K, V>) -> SessionGroup<K, V> {
-        SessionGroup { grouped, windows: self, late: None, emit_final: false }
-    }
-}
 
 /// A session that was found.
 struct Session<S> {
@@ -111,24 +94,15 @@ impl<K: Key, V, G: Aggregator<K, V>> SessionAggregate<K, V, G> {
         let gap_ms = self.windows.gap_ms;
         let kept_from = self.windows.kept_from(clock);
         put_session_entry(&mut self.entry, &self.key, i64::MIN);
-        let mut from = self.entry.clone();
+        let from = self.entry.clone();
         put_session_entry(&mut self.entry, &self.key, timestamp.saturating_add(gap_ms + 1));
         let mut near = Vec::new();
-        loop {
-            let found = ctx.scan(self.store, (&from, &self.entry), READ_MAX)?;
-            for (entry, value) in &found {
-                let start = start_of(entry);
-                let (end, state) = self.stored.decode(value, ctx)?;
-                if end >= timestamp.saturating_sub(gap_ms) && end >= kept_from {
-                    near.push(Session { window: Window { start, end }, state });
-                }
+        self.stored.each((&from, &self.entry), ctx, &mut |entry, end, state| {
+            if end >= timestamp.saturating_sub(gap_ms) && end >= kept_from {
+                near.push(Session { window: Window { start: start_of(entry), end }, state });
             }
-            let Some((last, _)) = found.last().filter(|_| found.len() == READ_MAX) else {
-                return Ok(near);
-            };
-            from.clone_from(last);
-            from.push(0);
-        }
+        })?;
+        Ok(near)
     }
 
     /// Merges `old` sessions into that of `window`: deletes those that it replaces, and notes the
@@ -251,76 +225,26 @@ fn start_of(entry: &[u8]) -> i64 {
     i64::from_be_bytes(*start) ^ i64::MIN
 }
 
-impl<K: Key, V: Value> SessionGroup<K, V> {
-    /// Tells of each session once, when it closes, instead of at each change (Kafka Streams'
-    /// `EmitStrategy.onWindowClose`).
-    #[must_use]
-    pub fn emit_final(self) -> Self {
-        Self { emit_final: true, ..self }
-    }
-
-    /// Sends records that come too late to `topic`: see [`super::WindowedGroup::late_to`].
-    #[must_use]
-    pub fn late_to(self, topic: &str) -> Self {
-        Self { late: Some(LateTopic::json(topic)), ..self }
-    }
-
-    /// As [`Self::late_to`], with values as `codec` writes them.
-    #[must_use]
-    pub fn late_to_with(self, topic: &str, codec: Serde<V>) -> Self {
-        Self { late: Some(LateTopic::with(topic, codec)), ..self }
-    }
-
-    /// Counts the records of each session, in the store `store`.
-    pub fn count(self, store: &str) -> Table<Windowed<K>, i64> {
-        self.aggregate_by(store, Count)
-    }
-
-    /// Puts the records of each session together, in the store `store`; sessions that become one
-    /// are put together in the same way.
-    pub fn reduce(
-        self,
-        store: &str,
-        add: impl Fn(V, &V) -> V + Send + Sync + 'static,
-    ) -> Table<Windowed<K>, V> {
-        self.aggregate_by(store, Reduce::new(add))
-    }
-
-    /// Aggregates the records of each session, in the store `store`, as JSON; `merge` makes one
-    /// aggregate of those of two sessions.
-    pub fn aggregate<A: Value>(
-        self,
-        store: &str,
-        initial: impl Fn() -> A + Send + Sync + 'static,
-        add: impl Fn(&K, &V, A) -> A + Send + Sync + 'static,
-        merge: impl Fn(&K, A, A) -> A + Send + Sync + 'static,
-    ) -> Table<Windowed<K>, A> {
-        self.aggregate_by(store, Fold::new(json(), initial, add).with_merge(merge))
-    }
-
-    /// Aggregates the records of each session as `aggregator` does, in the store `store`. It must
-    /// be one that merges.
-    ///
-    /// With [`Self::emit_final`] there is a second store, `<store>-open`, for what is not told yet.
-    pub fn aggregate_by<G: Aggregator<K, V>>(
-        self,
-        store: &str,
-        aggregator: G,
-    ) -> Table<Windowed<K>, G::Output> {
-        let Self { grouped, windows, late, emit_final } = self;
-        let stream = grouped.partitioned(store);
-        let place = Placed::new(&stream, store, late.as_ref());
-        let closes = Closes { after_ms: windows.open_for_ms(), span_ms: 0, end_inclusive: true };
-        if !emit_final {
-            let table = place_sessions(&place, windows, aggregator);
-            place.finish(&table.changes, closes, 0, late.as_ref());
-            return table;
-        }
-        let aggregator = Arc::new(aggregator);
-        let table = place_sessions(&place, windows, AsState(Arc::clone(&aggregator)));
+/// Places an aggregate over sessions behind a grouped stream.
+pub(super) fn place<K: Key, V: Value, G: Aggregator<K, V>>(
+    grouped: Grouped<K, V>,
+    windows: SessionWindows,
+    (store, told): (&str, Told<V>),
+    aggregator: G,
+) -> Table<Windowed<K>, G::Output> {
+    grouped.cannot_combine();
+    let Told { late, emit_final } = told;
+    let place = Placed::new(&grouped.partitioned(store), store, late.as_ref());
+    let closes = Closes { after_ms: windows.open_for_ms(), span_ms: 0, end_inclusive: true };
+    if !emit_final {
+        let table = place_sessions(&place, windows, aggregator);
         place.finish(&table.changes, closes, 0, late.as_ref());
-        hold_states(&table, store, aggregator)
+        return table;
     }
+    let aggregator = Arc::new(aggregator);
+    let table = place_sessions(&place, windows, AsState(Arc::clone(&aggregator)));
+    place.finish(&table.changes, closes, 0, late.as_ref());
+    hold_states(&table, store, aggregator)
 }
 
 /// The updates of `table` as results of `aggregator`, each told once, when its window closes.

@@ -72,6 +72,20 @@ impl<K: Key, V> Operator<K, Change<V>> for TableSink<V> {
 
 impl<K: Key, V: Value> Stream<K, V> {
     /// Writes the stream to `topic`; values as JSON.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// builder.stream::<String, i64>("sales").to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// for pieces in [3, 8] {
+    ///     driver.pipe("sales", "lamp", &pieces, 1);
+    /// }
+    /// let out = driver.read::<String, i64>("out").into_iter();
+    /// assert_eq!(out.filter_map(|record| record.value).collect::<Vec<_>>(), [3, 8]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn to(&self, topic: &str) {
         self.to_with(topic, json());
     }
@@ -79,6 +93,20 @@ impl<K: Key, V: Value> Stream<K, V> {
 
 impl<K: Key, V: Clone + 'static> Stream<K, V> {
     /// Writes the stream to `topic`; values as `codec` says.
+    ///
+    /// ```
+    /// use pipeline::codec::int64;
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// builder.stream::<String, i64>("sales").to_with("out", int64());
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// for pieces in [3, 8] {
+    ///     driver.pipe("sales", "lamp", &pieces, 1);
+    /// }
+    /// assert_eq!(driver.read_raw("out")[0].value.as_deref(), Some(&3_i64.to_be_bytes()[..]));
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn to_with(&self, topic: &str, codec: Serde<V>) {
         let (node, name, sink) = self.add_sink(topic, false);
         self.end(node, move || Sink::new(name.clone(), sink, Arc::clone(&codec)));
@@ -98,6 +126,18 @@ impl<K: Clone + 'static, V: Clone + 'static> Stream<K, V> {
 impl<K: Key, V: Value> Table<K, V> {
     /// Writes the table's updates to `topic`; values as JSON, deletions as tombstones. Of the
     /// updates of one key within one commit only the last is written.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// builder.table::<String, i64>("stock", "stock").to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe("stock", "lamp", &3_i64, 1);
+    /// let out = driver.read::<String, i64>("out").into_iter();
+    /// assert_eq!(out.filter_map(|record| record.value).collect::<Vec<_>>(), [3]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn to(&self, topic: &str) {
         self.to_with(topic, json());
     }
@@ -105,6 +145,18 @@ impl<K: Key, V: Value> Table<K, V> {
 
 impl<K: Key, V: Clone + 'static> Table<K, V> {
     /// Writes the table's updates to `topic`; values as `codec` says, deletions as tombstones.
+    ///
+    /// ```
+    /// use pipeline::codec::int64;
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// builder.table::<String, i64>("stock", "stock").to_with("out", int64());
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe("stock", "lamp", &3_i64, 1);
+    /// assert_eq!(driver.read_raw("out")[0].value.as_deref(), Some(&3_i64.to_be_bytes()[..]));
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn to_with(&self, topic: &str, codec: Serde<V>) {
         let (node, name, sink) = self.changes.add_sink(topic, true);
         let make = move || TableSink(Sink::new(name.clone(), sink, Arc::clone(&codec)));

@@ -11,51 +11,32 @@
 
 use std::sync::Arc;
 
-use super::group::{Grouped, Windows};
+use super::group::Grouped;
 use super::kind;
 use super::session_aggregate::{AsState, hold_states};
 use super::sliding_final::SlidingFinal;
 use super::stored::Stored;
 use super::stream_time::{Expiring, put_time};
 use super::window_aggregate::{KIND, Placed};
-use super::window_late::{LateRecords, LateTopic, Missed, key_bytes};
+use super::window_late::{LateRecords, Missed, key_bytes};
 use super::window_time::{Clocks, Lateness, WindowTime};
-use crate::aggregates::{Aggregator, Count, Fold, Reduce};
-use crate::codec::{Serde, Value, json};
+use super::windowed::Told;
+use crate::aggregates::Aggregator;
+use crate::codec::Value;
 use crate::dsl::{SlidingWindows, Table};
 use crate::key::Key;
 use crate::operator::{Fault, Next, Operator, Timed};
 use crate::record::{Change, Record, Window, Windowed};
 use crate::task::Context;
-use crate::topology::{Closes, StoreRef, TopologyError};
-
-/// The entries that are read together.
-const READ_MAX: usize = 1_000;
+use crate::topology::{Closes, TopologyError};
 
 /// The shortest segment of time in which entries are forgotten together.
 const SEGMENT_MIN_MS: i64 = 1_000;
-
-/// A grouped stream with sliding windows: see [`Grouped::windowed_by`].
-pub struct SlidingGroup<K, V> {
-    grouped: Grouped<K, V>,
-    windows: SlidingWindows,
-    late: Option<LateTopic<V>>,
-    emit_final: bool,
-}
-
-impl Windows for SlidingWindows {
-    type Group<K: Key, V: Value> = SlidingGroup<K, V>;
-
-    fn group<K: Key, V: Value>(self, grouped: Grouped<K, V>) -> SlidingGroup<K, V> {
-        SlidingGroup { grouped, windows: self, late: None, emit_final: false }
-    }
-}
 
 struct SlidingAggregate<K, V, G: Aggregator<K, V>> {
     windows: SlidingWindows,
     aggregator: Arc<G>,
     stored: Stored<G::State>,
-    store: StoreRef,
     time: WindowTime,
     expiring: Expiring,
     late: LateRecords<V>,
@@ -301,18 +282,9 @@ impl<K: Key, V, G: Aggregator<K, V>> SlidingAggregate<K, V, G> {
             let mut low = Vec::new();
             put_entry(&mut low, segment, &self.key, from);
             put_entry(&mut self.entry, segment, &self.key, to + 1);
-            loop {
-                let found = ctx.scan(self.store, (&low, &self.entry), READ_MAX)?;
-                for (entry, value) in &found {
-                    let (timestamp, state) = self.stored.decode(value, ctx)?;
-                    all.push(Kept { start: start_of(entry), timestamp, state });
-                }
-                let Some((last, _)) = found.last().filter(|_| found.len() == READ_MAX) else {
-                    break;
-                };
-                low.clone_from(last);
-                low.push(0);
-            }
+            self.stored.each((&low, &self.entry), ctx, &mut |entry, timestamp, state| {
+                all.push(Kept { start: start_of(entry), timestamp, state });
+            })?;
             segment += segment_ms(self.windows);
         }
         Ok(all)
@@ -360,85 +332,39 @@ fn start_of(entry: &[u8]) -> i64 {
     i64::from_be_bytes(*start) ^ i64::MIN
 }
 
-impl<K: Key, V: Value> SlidingGroup<K, V> {
-    /// Tells of each window once, when it closes, instead of at each change (Kafka Streams'
-    /// `EmitStrategy.onWindowClose`).
-    #[must_use]
-    pub fn emit_final(self) -> Self {
-        Self { emit_final: true, ..self }
+/// Places an aggregate over sliding windows behind a grouped stream.
+pub(super) fn place<K: Key, V: Value, G: Aggregator<K, V>>(
+    grouped: Grouped<K, V>,
+    windows: SlidingWindows,
+    (store, told): (&str, Told<V>),
+    aggregator: G,
+) -> Table<Windowed<K>, G::Output> {
+    grouped.cannot_combine();
+    let Told { late, emit_final } = told;
+    let stream = grouped.partitioned(store);
+    if !windows.is_possible() {
+        let SlidingWindows { size_ms, grace_ms } = windows;
+        let error = TopologyError::SlidingWindow { size_ms, grace_ms };
+        stream.graph.borrow_mut().errors.push(error);
     }
-
-    /// Sends records that come too late to `topic`: see [`super::WindowedGroup::late_to`].
-    #[must_use]
-    pub fn late_to(self, topic: &str) -> Self {
-        Self { late: Some(LateTopic::json(topic)), ..self }
+    let place = Placed::new(&stream, store, late.as_ref());
+    let (after_ms, span_ms) = (windows.grace_ms, windows.size_ms);
+    let closes = Closes { after_ms, span_ms, end_inclusive: true };
+    if let Some(merge) = aggregator.merge().filter(|_| emit_final) {
+        let table = SlidingFinal::place(&place, windows, aggregator, merge);
+        let delay_ms = after_ms.saturating_add(span_ms).saturating_add(1);
+        place.finish(&table.changes, closes, delay_ms, late.as_ref());
+        return table;
     }
-
-    /// As [`Self::late_to`], with values as `codec` writes them.
-    #[must_use]
-    pub fn late_to_with(self, topic: &str, codec: Serde<V>) -> Self {
-        Self { late: Some(LateTopic::with(topic, codec)), ..self }
-    }
-
-    /// Counts the records of each key and window, in the store `store`.
-    pub fn count(self, store: &str) -> Table<Windowed<K>, i64> {
-        self.aggregate_by(store, Count)
-    }
-
-    /// Puts the records of each key and window together, in the store `store`.
-    pub fn reduce(
-        self,
-        store: &str,
-        add: impl Fn(V, &V) -> V + Send + Sync + 'static,
-    ) -> Table<Windowed<K>, V> {
-        self.aggregate_by(store, Reduce::new(add))
-    }
-
-    /// Aggregates the records of each key and window, in the store `store`, as JSON.
-    pub fn aggregate<A: Value>(
-        self,
-        store: &str,
-        initial: impl Fn() -> A + Send + Sync + 'static,
-        add: impl Fn(&K, &V, A) -> A + Send + Sync + 'static,
-    ) -> Table<Windowed<K>, A> {
-        self.aggregate_by(store, Fold::new(json(), initial, add))
-    }
-
-    /// Aggregates the records of each key and window as `aggregator` does, in the store `store`.
-    ///
-    /// With [`Self::emit_final`], if the aggregate merges, results are put together from a tree; if
-    /// it does not, there is a second store, `<store>-open`, for what is not told yet.
-    pub fn aggregate_by<G: Aggregator<K, V>>(
-        self,
-        store: &str,
-        aggregator: G,
-    ) -> Table<Windowed<K>, G::Output> {
-        let Self { grouped, windows, late, emit_final } = self;
-        let stream = grouped.partitioned(store);
-        if !windows.is_possible() {
-            let SlidingWindows { size_ms, grace_ms } = windows;
-            let error = TopologyError::SlidingWindow { size_ms, grace_ms };
-            stream.graph.borrow_mut().errors.push(error);
-        }
-        let place = Placed::new(&stream, store, late.as_ref());
-        let (after_ms, span_ms) = (windows.grace_ms, windows.size_ms);
-        let closes = Closes { after_ms, span_ms, end_inclusive: true };
-        if let Some(merge) = aggregator.merge().filter(|_| emit_final) {
-            let table = SlidingFinal::place(&place, windows, aggregator, merge);
-            let delay_ms = after_ms.saturating_add(span_ms).saturating_add(1);
-            place.finish(&table.changes, closes, delay_ms, late.as_ref());
-            return table;
-        }
-        let aggregator = Arc::new(aggregator);
-        if !emit_final {
-            let table = place_sliding(&place, windows, aggregator);
-            place.finish(&table.changes, closes, 0, late.as_ref());
-            return table;
-        }
-        let table = place_sliding(&place, windows, Arc::new(AsState(Arc::clone(&aggregator))));
+    let aggregator = Arc::new(aggregator);
+    if !emit_final {
+        let table = place_sliding(&place, windows, aggregator);
         place.finish(&table.changes, closes, 0, late.as_ref());
-        hold_states(&table, store, aggregator)
+        return table;
     }
+    let table = place_sliding(&place, windows, Arc::new(AsState(Arc::clone(&aggregator))));
+    place.finish(&table.changes, closes, 0, late.as_ref());
+    hold_states(&table, store, aggregator)
 }
 
 fn place_sliding<K: Key, V: Value, G: Aggregator<K, V>>(
@@ -453,7 +379,6 @@ fn place_sliding<K: Key, V: Value, G: Aggregator<K, V>>(
         windows,
         aggregator: Arc::clone(&aggregator),
         stored: Stored::new(node.clone(), store, Arc::clone(&codec)),
-        store,
         time: time(),
         expiring: Expiring::new(store),
         late: late(),

@@ -5,39 +5,24 @@
 //! the nodes of the tree above it ([`super::window_tree`]): that is the logarithm of the windows'
 //! length, however many records they have. When time has passed an end, the window's result is put
 //! together from few nodes.
-//!
-//! As in [`super::window_panes`], a record that is late by its own clock for windows which are
-//! still open waits aside until they are closed.
 
-use std::sync::Arc;
-
-use super::kind;
-use super::stored::Stored;
-use super::stream_time::{Expiring, time_of};
+use super::stream_time::time_of;
 use super::window_aggregate::{KIND, Placed};
 use super::window_late::{LateRecords, Missed, key_bytes};
-use super::window_panes::{KEY_AT, put_aside_entry, put_due_entry, split_aside_entry, time_key};
+use super::window_parts::{KEY_AT, WindowParts, parts};
 use super::window_time::WindowTime;
-use super::window_tree::{PaneTree, Shape, Stamped};
+use super::window_tree::Shape;
 use crate::aggregates::{Aggregator, Merge};
 use crate::dsl::{SlidingWindows, Table};
 use crate::key::Key;
-use crate::operator::{Fault, Next, Operator, Timed};
-use crate::record::{Change, Record, Window, Windowed};
+use crate::operator::{Fault, Operator, Timed};
+use crate::record::{Record, Window, Windowed};
 use crate::task::Context;
-use crate::topology::StoreRef;
-
-/// The entries that are looked at together when windows close.
-const CLOSED_MAX: usize = 1_000;
 
 /// Aggregates over sliding windows that are told of when they close.
 pub(super) struct SlidingFinal<K, V, G: Aggregator<K, V>> {
     windows: SlidingWindows,
-    aggregator: Arc<G>,
-    merge: Merge<G, K, G::State>,
-    tree: PaneTree<G::State>,
-    aside: Stored<G::State>,
-    store: StoreRef,
+    parts: WindowParts<K, V, G>,
     time: WindowTime,
     late: LateRecords<V>,
     /// Windows that end before this are closed and told of.
@@ -47,8 +32,6 @@ pub(super) struct SlidingFinal<K, V, G: Aggregator<K, V>> {
     /// No window that is noted ends before this.
     earliest: i64,
     key: Vec<u8>,
-    entry: Vec<u8>,
-    next: Next<Windowed<K>, Change<G::Output>>,
 }
 
 impl<K: Key, V, G: Aggregator<K, V>> Operator<K, V> for SlidingFinal<K, V, G> {
@@ -92,44 +75,21 @@ impl<K: Key, V, G: Aggregator<K, V>> SlidingFinal<K, V, G> {
         (closed, closed_to): (i64, i64),
         ctx: &mut Context<'_>,
     ) -> Result<(), Fault> {
-        let Record { key, value, timestamp } = record;
-        let (aggregator, at) = (Arc::clone(&self.aggregator), ctx.at(*timestamp));
-        let add = |old: Option<Stamped<G::State>>| {
-            let state = old.map_or_else(|| aggregator.init(), |(_, state)| state);
-            (*timestamp, aggregator.add(state, key, value, at))
-        };
-        if self.first_end(*timestamp) < closed && closed_to < closed {
-            put_aside_entry(&mut self.entry, closed, &self.key, *timestamp);
-            let (timestamp, state) = add(self.aside.get(&self.entry, ctx)?);
-            self.aside.put(&self.entry, timestamp, &state, ctx)?;
+        let timestamp = record.timestamp;
+        let place = (&self.key[..], timestamp);
+        if self.first_end(timestamp) < closed && closed_to < closed {
+            self.parts.put_aside(record, place, closed, ctx)?;
         } else {
-            self.change(*timestamp, &add, ctx)?;
+            self.parts.add(record, place, i64::MAX, ctx)?;
         }
-        let ends = [self.first_end(*timestamp), timestamp + 1 + self.windows.size_ms];
+        let ends = [self.first_end(timestamp), timestamp + 1 + self.windows.size_ms];
         for end in ends.into_iter().filter(|end| *end >= closed.max(closed_to)) {
-            put_due_entry(&mut self.entry, end, &self.key);
-            ctx.put(self.store, &self.entry, &[]);
+            self.parts.note_due(end, &self.key, ctx);
             if end < self.earliest {
                 ctx.touch();
                 self.earliest = end;
             }
         }
-        Ok(())
-    }
-
-    /// Changes a moment of the current key in the tree.
-    fn change(
-        &mut self,
-        moment: i64,
-        change: &dyn Fn(Option<Stamped<G::State>>) -> Stamped<G::State>,
-        ctx: &mut Context<'_>,
-    ) -> Result<(), Fault> {
-        let change = |old: Option<Stamped<G::State>>| {
-            let seen = old.as_ref().map(|(seen, _)| *seen);
-            let (timestamp, state) = change(old);
-            (seen.map_or(timestamp, |seen| seen.max(timestamp)), state)
-        };
-        self.tree.change((&self.key, moment), i64::MAX, &change, ctx)?;
         Ok(())
     }
 
@@ -153,67 +113,27 @@ impl<K: Key, V, G: Aggregator<K, V>> SlidingFinal<K, V, G> {
             return Ok(());
         }
         if self.earliest < closed {
-            let range = (time_key(kind::DUE, self.earliest), time_key(kind::DUE, closed));
-            loop {
-                let due = ctx.scan(self.store, (&range.0, &range.1), CLOSED_MAX)?;
+            while let Some(due) = self.parts.take_due(self.earliest, closed, ctx)? {
                 for (entry, _) in &due {
-                    ctx.delete(self.store, entry);
                     self.tell(time_of(entry), &entry[KEY_AT..], ctx)?;
                 }
-                if due.len() < CLOSED_MAX {
-                    break;
-                }
             }
-            let next = ctx.scan(self.store, (&range.1, &[kind::DUE + 1]), 1)?;
-            self.earliest = next.first().map_or(i64::MAX, |(entry, _)| time_of(entry));
+            self.earliest = self.parts.first_due(closed, i64::MAX, ctx)?.unwrap_or(i64::MAX);
         }
         self.set_closed_to(closed, ctx);
-        self.tree.purge(closed.saturating_sub(self.windows.size_ms), ctx)
+        self.parts.purge(closed.saturating_sub(self.windows.size_ms), ctx)
     }
 
     /// Tells of the window of `key` that ends with `end`, if it has records.
     fn tell(&mut self, end: i64, key: &[u8], ctx: &mut Context<'_>) -> Result<(), Fault> {
         if self.taken_to < end {
             self.set_closed_to(end, ctx);
-            self.take_in(end, ctx)?;
+            self.parts.take_in(end, i64::MAX, ctx)?;
             self.taken_to = end;
         }
-        let node = self.late.node();
-        let typed = K::decode(Some(key)).map_err(|error| ctx.bad_state(node, &error))?;
-        let (aggregator, merge) = (Arc::clone(&self.aggregator), self.merge);
-        let merge = |a: G::State, b: G::State| merge(&aggregator, &typed, a, b);
         let window = Window { start: end - self.windows.size_ms, end };
-        let whole = self.tree.state(key, (window.start, end + 1), &merge, ctx)?;
-        let Some((timestamp, state)) = whole else { return Ok(()) };
-        let value = Change { new: Some(self.aggregator.output(&state)), old: None };
-        let record = Record { key: Windowed { key: typed.clone(), window }, value, timestamp };
-        ctx.made_by_time(|ctx| self.next.forward(record, ctx))
-    }
-
-    /// Takes in what waited until the windows that end before `end` were closed.
-    fn take_in(&mut self, end: i64, ctx: &mut Context<'_>) -> Result<(), Fault> {
-        let range = (time_key(kind::ASIDE, i64::MIN), time_key(kind::ASIDE, end + 1));
-        loop {
-            let waiting = ctx.scan(self.store, (&range.0, &range.1), CLOSED_MAX)?;
-            for (entry, value) in &waiting {
-                ctx.delete(self.store, entry);
-                let (key, moment) = split_aside_entry(entry);
-                let node = self.late.node();
-                let typed = K::decode(Some(key)).map_err(|error| ctx.bad_state(node, &error))?;
-                let (timestamp, state) = self.aside.decode(value, ctx)?;
-                let (aggregator, merge) = (Arc::clone(&self.aggregator), self.merge);
-                let add = |old: Option<Stamped<G::State>>| match old {
-                    None => (timestamp, state.clone()),
-                    Some((_, old)) => (timestamp, merge(&aggregator, &typed, old, state.clone())),
-                };
-                self.key.clear();
-                self.key.extend_from_slice(key);
-                self.change(moment, &add, ctx)?;
-            }
-            if waiting.len() < CLOSED_MAX {
-                return Ok(());
-            }
-        }
+        self.parts.tell(window, (key, end + 1), ctx)?;
+        Ok(())
     }
 
     /// Places the operator behind a grouped stream.
@@ -226,29 +146,18 @@ impl<K: Key, V, G: Aggregator<K, V>> SlidingFinal<K, V, G> {
     where
         V: Clone + 'static,
     {
-        let (store, node) = (place.store, place.node.clone());
-        let codec = aggregator.codec();
-        let aggregator = Arc::new(aggregator);
         let shape = Shape { pane_ms: 1, window_ms: windows.size_ms.max(1) };
+        let parts = parts(place, shape, aggregator, merge);
         let (time, late) = (place.time(), place.late_records());
-        let changes = place.stream.then_timed(KIND, vec![store], move |next| {
-            let stored = || Stored::new(node.clone(), store, Arc::clone(&codec));
-            Self {
-                windows,
-                aggregator: Arc::clone(&aggregator),
-                merge,
-                tree: PaneTree::new(shape, stored(), Expiring::new(store)),
-                aside: stored(),
-                store,
-                time: time(),
-                late: late(),
-                closed_to: None,
-                taken_to: i64::MIN,
-                earliest: i64::MIN,
-                key: Vec::new(),
-                entry: Vec::new(),
-                next,
-            }
+        let changes = place.stream.then_timed(KIND, vec![place.store], move |next| Self {
+            windows,
+            parts: parts(next),
+            time: time(),
+            late: late(),
+            closed_to: None,
+            taken_to: i64::MIN,
+            earliest: i64::MIN,
+            key: Vec::new(),
         });
         Table::not_kept(changes)
     }

@@ -36,6 +36,24 @@ impl<K: Clone, V: Clone> Operator<K, V> for Branches<K, V> {
 
 impl<K: Clone + 'static, V: Clone + 'static> Stream<K, V> {
     /// Splits the stream; end with [`Split::done`].
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let mut split = builder.stream::<String, i64>("sales").split();
+    /// split.branch(|_, pieces| *pieces > 5).to("many");
+    /// split.done().to("few");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// for pieces in [3, 8] {
+    ///     driver.pipe("sales", "lamp", &pieces, 1);
+    /// }
+    /// let out = driver.read::<String, i64>("many").into_iter();
+    /// assert_eq!(out.filter_map(|record| record.value).collect::<Vec<_>>(), [8]);
+    /// let out = driver.read::<String, i64>("few").into_iter();
+    /// assert_eq!(out.filter_map(|record| record.value).collect::<Vec<_>>(), [3]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn split(&self) -> Split<K, V> {
         let role = Role::Processor(Vec::new());
         let node = self.graph.borrow_mut().add("KSTREAM-BRANCH", role, vec![self.node]);
@@ -45,6 +63,8 @@ impl<K: Clone + 'static, V: Clone + 'static> Stream<K, V> {
 
 impl<K: Clone + 'static, V: Clone + 'static> Split<K, V> {
     /// Adds a branch for the records for which `takes` says true, and no branch before did.
+    ///
+    /// There is an example at [`Stream::split`].
     pub fn branch(
         &mut self,
         takes: impl Fn(&K, &V) -> bool + Send + Sync + 'static,
@@ -60,6 +80,8 @@ impl<K: Clone + 'static, V: Clone + 'static> Split<K, V> {
     }
 
     /// Ends the split; the records that no branch has taken go to the stream that is returned.
+    ///
+    /// There is an example at [`Stream::split`].
     pub fn done(mut self) -> Stream<K, V> {
         let rest = self.branch(|_, _| true);
         let Self { stream, node, branches } = self;

@@ -1,5 +1,7 @@
 //! Values in a store behind their timestamps, as Kafka Streams' timestamped stores keep them.
 
+use stores::state::{KeyRange, Order};
+
 use super::stream_time::{put_timestamp, split_timestamp};
 use crate::codec::{CodecError, Serde};
 use crate::operator::Fault;
@@ -35,6 +37,24 @@ impl<T> Stored<T> {
     /// The timestamp and value of an entry that was read already.
     pub(crate) fn decode(&self, stored: &[u8], ctx: &Context<'_>) -> Result<(i64, T), Fault> {
         decode(&self.codec, stored).map_err(|error| ctx.bad_state(&self.node, &error))
+    }
+
+    /// Shows the entries in a range of keys to `visit`, each with its timestamp and value.
+    pub(crate) fn each(
+        &self,
+        range: KeyRange<'_>,
+        ctx: &Context<'_>,
+        visit: &mut dyn FnMut(&[u8], i64, T),
+    ) -> Result<(), Fault> {
+        let mut damaged = None;
+        ctx.scan_each(self.store, range, Order::Ascending, &mut |key, stored| {
+            match decode(&self.codec, stored) {
+                Ok((timestamp, value)) => visit(key, timestamp, value),
+                Err(error) => damaged = Some(error),
+            }
+            damaged.is_none()
+        })?;
+        damaged.map_or(Ok(()), |error| Err(ctx.bad_state(&self.node, &error)))
     }
 
     /// Sets the timestamp and value under `key`.

@@ -20,6 +20,14 @@ enum Until {
 
 /// How much is held back at most. What is over it is told early, the oldest first (Kafka Streams'
 /// `emitEarlyWhenFull`).
+///
+/// ```
+/// use pipeline::BufferConfig;
+///
+/// let both = BufferConfig::max_records(10_000).with_max_bytes(1 << 20);
+/// let bytes = BufferConfig::max_bytes(1 << 20);
+/// assert_ne!(both, bytes);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferConfig {
     pub(super) records_max: u64,
@@ -48,12 +56,31 @@ impl Suppressed {
     /// Until the window of the key is closed: then its last value is told, and nothing after it.
     /// What is held back is kept on disk, however much it is. Deletions of what was never told are
     /// left out.
+    ///
+    /// There is an example at [`Table::suppress`].
     pub fn until_window_closes() -> Self {
         Self(Until::WindowCloses)
     }
 
     /// Until event time has gone on by `limit` since the first update that is held back, or until
     /// more than `buffer` is held back.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use pipeline::{BufferConfig, Suppressed, TopologyBuilder, TopologyDriver};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let buffer = BufferConfig::max_records(1_000);
+    /// let limit = Suppressed::until_time_limit(Duration::from_secs(1), buffer);
+    /// builder.table::<String, i64>("stock", "stock").suppress("held", limit).to("out");
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// for (pieces, at) in [(9, 0), (8, 500), (7, 1_000)] {
+    ///     driver.pipe("stock", "lamp", &pieces, at);
+    /// }
+    /// let out = driver.read::<String, i64>("out").into_iter();
+    /// assert_eq!(out.filter_map(|record| record.value).collect::<Vec<_>>(), [7]);
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn until_time_limit(limit: Duration, buffer: BufferConfig) -> Self {
         Self(Until::TimeLimit { limit, buffer })
     }
@@ -93,6 +120,20 @@ impl<K: Key, V: Value> Table<K, V> {
 
 impl<K: Key, V: Clone + 'static> Table<K, V> {
     /// As [`Self::suppress`], with values stored by `codec`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use pipeline::codec::int64;
+    /// use pipeline::{BufferConfig, Suppressed, TopologyBuilder};
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let buffer = BufferConfig::max_bytes(1 << 20);
+    /// let limit = Suppressed::until_time_limit(Duration::from_secs(1), buffer);
+    /// let stock = builder.table::<String, i64>("stock", "stock");
+    /// stock.suppress_with("held", limit, int64()).to("out");
+    /// # builder.build()?;
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     #[must_use]
     pub fn suppress_with(&self, store: &str, suppressed: Suppressed, codec: Serde<V>) -> Self {
         match suppressed.0 {

@@ -74,6 +74,9 @@ impl<K: Key, V: Clone + 'static> Operator<K, Change<V>> for SuppressLimit<K, V> 
             ctx.count_dropped(&self.held.node, "null key");
             return Ok(());
         }
+        if record.value.is_empty() {
+            return Ok(());
+        }
         let clocks = self.time.observe(record.timestamp, ctx)?;
         let mut size = self.size(ctx)?;
         let Record { value: Change { new, mut old }, timestamp, .. } = record;

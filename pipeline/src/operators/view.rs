@@ -14,6 +14,20 @@ use crate::task::{Context, Outgoing};
 use crate::topology::{SinkRef, Target, TopologyError, ViewSpec};
 
 /// The fields of a view's documents, in order.
+///
+/// ```
+/// use pipeline::ViewFields;
+///
+/// let fields = ViewFields::new()
+///     .text("title")
+///     .keyword("author")
+///     .i64("balance")
+///     .u64("pages")
+///     .f64("weight")
+///     .bool("in-print")
+///     .timestamp("published")
+///     .json("more");
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct ViewFields {
     fields: Vec<Field>,
@@ -134,6 +148,22 @@ impl<K: Key, V: Clone + 'static> Table<K, V> {
     /// Keeps the view `name` of the table: a document for each key, made by `document`, whose
     /// JSON has the fields that are searched (others are kept, not searched). The document's key
     /// is the text of the table's key; a deletion deletes it.
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver, ViewFields};
+    /// use serde_json::json;
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let fields = ViewFields::new().i64("pieces");
+    /// builder
+    ///     .table::<String, i64>("stock", "stock")
+    ///     .view("stock", fields, |_, pieces| json!({ "pieces": pieces }));
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// driver.pipe("stock", "lamp", &3_i64, 1);
+    /// let rows = driver.read_view("stock");
+    /// assert_eq!(rows[0].value, Some(json!({ "pieces": 3 })));
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn view<D: Serialize>(
         &self,
         name: &str,
@@ -176,6 +206,24 @@ impl<K: Key, V: Clone + 'static> Table<K, V> {
 
 impl<K: Key, V: Clone + 'static> Stream<K, V> {
     /// Keeps the view `name` of the stream's latest record of each key: see [`Table::view`].
+    ///
+    /// ```
+    /// use pipeline::{TopologyBuilder, TopologyDriver, ViewFields};
+    /// use serde_json::json;
+    ///
+    /// let builder = TopologyBuilder::new("shop");
+    /// let fields = ViewFields::new().i64("pieces");
+    /// builder
+    ///     .stream::<String, i64>("sales")
+    ///     .view("last-sales", fields, |_, pieces| json!({ "pieces": pieces }));
+    /// let mut driver = TopologyDriver::new(builder.build()?);
+    /// for pieces in [3, 8] {
+    ///     driver.pipe("sales", "lamp", &pieces, 1);
+    /// }
+    /// let rows = driver.read_view("last-sales");
+    /// assert_eq!(rows.last().unwrap().value, Some(json!({ "pieces": 8 })));
+    /// # Ok::<(), pipeline::TopologyError>(())
+    /// ```
     pub fn view<D: Serialize>(
         &self,
         name: &str,

@@ -9,16 +9,19 @@
 
 use std::sync::Arc;
 
-use super::group::{Grouped, Windows};
+use super::combine::Merged;
+use super::combine_windows;
+use super::group::Grouped;
 use super::kind;
 use super::stored::Stored;
 use super::stream_time::{Expiring, put_time};
 use super::window_late::{LateRecords, LateSink, LateTopic, Missed};
 use super::window_panes::{PaneAggregate, Panes};
 use super::window_time::{Clocks, WindowTime};
-use crate::aggregates::{Aggregator, Count, Fold, Reduce};
-use crate::codec::{Serde, Value, json};
-use crate::dsl::{CalendarWindows, FixedWindows, Stream, Table, TimeWindows};
+use super::windowed::Told;
+use crate::aggregates::Aggregator;
+use crate::codec::Value;
+use crate::dsl::{FixedWindows, Stream, Table, TimeWindows};
 use crate::key::Key;
 use crate::operator::{Fault, Next, Operator, Timed};
 use crate::record::{Change, Record, Window, Windowed};
@@ -31,32 +34,6 @@ const CLOSED_MAX: usize = 1_000;
 /// Where a window's start begins in the key of its entry, and the record's key.
 const START_AT: usize = 1;
 const KEY_AT: usize = START_AT + 8;
-
-/// A grouped stream with windows of time or of a calendar: see [`Grouped::windowed_by`].
-pub struct WindowedGroup<K, V> {
-    grouped: Grouped<K, V>,
-    windows: FixedWindows,
-    late: Option<LateTopic<V>>,
-    emit_final: bool,
-}
-
-impl Windows for TimeWindows {
-    type Group<K: Key, V: Value> = WindowedGroup<K, V>;
-
-    fn group<K: Key, V: Value>(self, grouped: Grouped<K, V>) -> WindowedGroup<K, V> {
-        let windows = FixedWindows::Time(self);
-        WindowedGroup { grouped, windows, late: None, emit_final: false }
-    }
-}
-
-impl Windows for CalendarWindows {
-    type Group<K: Key, V: Value> = WindowedGroup<K, V>;
-
-    fn group<K: Key, V: Value>(self, grouped: Grouped<K, V>) -> WindowedGroup<K, V> {
-        let windows = FixedWindows::Calendar(self);
-        WindowedGroup { grouped, windows, late: None, emit_final: false }
-    }
-}
 
 struct WindowAggregate<K, V, G: Aggregator<K, V>> {
     windows: FixedWindows,
@@ -86,10 +63,11 @@ impl<K: Key, V, G: Aggregator<K, V>> Operator<K, V> for WindowAggregate<K, V, G>
             all += 1;
             match clocks.lateness(|clock| self.windows.is_late(window, clock)) {
                 None => self.add(&record, window, ctx)?,
-                Some(lateness) => {
+                Some(lateness) if self.late.counts(lateness) => {
                     missed += 1;
                     why = Some(lateness);
                 }
+                Some(_) => {}
             }
         }
         if let Some(why) = why {
@@ -172,111 +150,43 @@ pub(super) fn time_bytes(time: i64) -> [u8; 8] {
     (time ^ i64::MIN).to_be_bytes()
 }
 
-impl<K: Key, V: Value> WindowedGroup<K, V> {
-    /// Tells of each window once, when it closes, instead of at each change (Kafka Streams'
-    /// `EmitStrategy.onWindowClose`).
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use pipeline::{TimeWindows, TopologyBuilder, TopologyDriver, Windowed};
-    ///
-    /// let minute = TimeWindows::of_size_with_no_grace(Duration::from_secs(60));
-    /// let builder = TopologyBuilder::new("clicks");
-    /// builder
-    ///     .stream::<String, i64>("clicks")
-    ///     .group_by_key()
-    ///     .windowed_by(minute)
-    ///     .emit_final()
-    ///     .count("clicks")
-    ///     .to("per-minute");
-    /// let mut driver = TopologyDriver::new(builder.build()?);
-    /// for at in [1_000, 59_000, 61_000] {
-    ///     driver.pipe("clicks", "home", &1_i64, at);
-    /// }
-    /// let counts = driver.read::<Windowed<String>, i64>("per-minute");
-    /// assert_eq!(counts.iter().map(|count| count.value).collect::<Vec<_>>(), [Some(2)]);
-    /// # Ok::<(), pipeline::TopologyError>(())
-    /// ```
-    ///
-    /// Hopping windows of an aggregate that merges are put together from panes then: a record costs
-    /// the same however many windows hold it. Such a table holds nothing that a join could look up;
-    /// put `.to_stream().to_table("name")` between.
-    #[must_use]
-    pub fn emit_final(self) -> Self {
-        Self { emit_final: true, ..self }
-    }
-
-    /// Sends records that come too late for one of their windows or for all to `topic`, with their
-    /// key, their value as JSON and their timestamp. Header `mp.late` says why (`late`, or `idle`
-    /// if their source had stood still), `mp.late.windows` of how many windows they were left out:
-    /// `1/3` is one of three.
-    #[must_use]
-    pub fn late_to(self, topic: &str) -> Self {
-        Self { late: Some(LateTopic::json(topic)), ..self }
-    }
-
-    /// As [`Self::late_to`], with values as `codec` writes them.
-    #[must_use]
-    pub fn late_to_with(self, topic: &str, codec: Serde<V>) -> Self {
-        Self { late: Some(LateTopic::with(topic, codec)), ..self }
-    }
-
-    /// Counts the records of each key and window, in the store `store`.
-    pub fn count(self, store: &str) -> Table<Windowed<K>, i64> {
-        self.aggregate_by(store, Count)
-    }
-
-    /// Puts the records of each key and window together, in the store `store`.
-    pub fn reduce(
-        self,
-        store: &str,
-        add: impl Fn(V, &V) -> V + Send + Sync + 'static,
-    ) -> Table<Windowed<K>, V> {
-        self.aggregate_by(store, Reduce::new(add))
-    }
-
-    /// Aggregates the records of each key and window, in the store `store`, as JSON.
-    pub fn aggregate<A: Value>(
-        self,
-        store: &str,
-        initial: impl Fn() -> A + Send + Sync + 'static,
-        add: impl Fn(&K, &V, A) -> A + Send + Sync + 'static,
-    ) -> Table<Windowed<K>, A> {
-        self.aggregate_with(store, json(), initial, add)
-    }
-
-    /// Aggregates the records of each key and window, in the store `store`, stored by `codec`.
-    pub fn aggregate_with<A: Clone + 'static>(
-        self,
-        store: &str,
-        codec: Serde<A>,
-        initial: impl Fn() -> A + Send + Sync + 'static,
-        add: impl Fn(&K, &V, A) -> A + Send + Sync + 'static,
-    ) -> Table<Windowed<K>, A> {
-        self.aggregate_by(store, Fold::new(codec, initial, add))
-    }
-
-    /// Aggregates the records of each key and window as `aggregator` does, in the store `store`.
-    pub fn aggregate_by<G: Aggregator<K, V>>(
-        self,
-        store: &str,
-        aggregator: G,
-    ) -> Table<Windowed<K>, G::Output> {
-        let Self { grouped, windows, late, emit_final } = self;
+/// Places an aggregate over windows of time or of a calendar behind a grouped stream. If that is
+/// `combined`, the sending side decides what is late, and the receiving one merges.
+pub(super) fn place<K: Key, V: Value, G: Aggregator<K, V>>(
+    grouped: Grouped<K, V>,
+    windows: FixedWindows,
+    (store, told): (&str, Told<V>),
+    aggregator: G,
+) -> Table<Windowed<K>, G::Output> {
+    check(&windows, &grouped.stream);
+    if grouped.combines().is_none() {
         let stream = grouped.partitioned(store);
-        check(&windows, &stream);
-        let place = Placed::new(&stream, store, late.as_ref());
-        let (after_ms, span_ms) = (windows.grace_ms(), windows.size_max_ms());
-        let closes = Closes { after_ms, span_ms, end_inclusive: false };
-        let delay_ms = if emit_final { after_ms.saturating_add(span_ms) } else { 0 };
-        let panes = Panes::of(&windows).filter(|_| emit_final);
-        let table = match (panes, aggregator.merge()) {
-            (Some(panes), Some(merge)) => PaneAggregate::place(&place, panes, aggregator, merge),
-            _ => place_windows(&place, (windows, emit_final), aggregator),
-        };
-        place.finish(&table.changes, closes, delay_ms, late.as_ref());
-        table
+        let place = Placed::new(&stream, store, told.late.as_ref());
+        return place_behind(&place, windows, &told, aggregator);
     }
+    let aggregator = Arc::new(aggregator);
+    let partials = combine_windows::place(&grouped, windows, (store, told.late), &aggregator);
+    let place = Placed::new(&partials, store, None).already_judged();
+    let told = Told { late: None, emit_final: told.emit_final };
+    place_behind(&place, windows, &told, Merged::<V, G>::new(aggregator))
+}
+
+fn place_behind<K: Key, V: Clone + 'static, G: Aggregator<K, V>>(
+    place: &Placed<K, V>,
+    windows: FixedWindows,
+    told: &Told<V>,
+    aggregator: G,
+) -> Table<Windowed<K>, G::Output> {
+    let (after_ms, span_ms) = (windows.grace_ms(), windows.size_max_ms());
+    let closes = Closes { after_ms, span_ms, end_inclusive: false };
+    let delay_ms = if told.emit_final { after_ms.saturating_add(span_ms) } else { 0 };
+    let panes = Panes::of(&windows).filter(|_| told.emit_final);
+    let table = match (panes, aggregator.merge()) {
+        (Some(panes), Some(merge)) => PaneAggregate::place(place, panes, aggregator, merge),
+        _ => place_windows(place, (windows, told.emit_final), aggregator),
+    };
+    place.finish(&table.changes, closes, delay_ms, told.late.as_ref());
+    table
 }
 
 fn check<K, V>(windows: &FixedWindows, stream: &Stream<K, V>) {
@@ -295,6 +205,8 @@ pub(super) struct Placed<K, V> {
     pub(super) node: String,
     pub(super) late: LateSink<V>,
     pub(super) behind_ms: i64,
+    /// Where the records come from it was decided already which of them are late.
+    pub(super) judged: bool,
 }
 
 /// The kind of all aggregates' nodes.
@@ -306,7 +218,13 @@ impl<K: Clone + 'static, V: Clone + 'static> Placed<K, V> {
         let store = graph.add_store(store);
         let (late, behind_ms) = (LateSink::plan(late, &graph), graph.delay_ms(stream.node));
         drop(graph);
-        Self { node: stream.next_name(KIND), stream: stream.clone(), store, late, behind_ms }
+        let (node, stream) = (stream.next_name(KIND), stream.clone());
+        Self { node, stream, store, late, behind_ms, judged: false }
+    }
+
+    /// The same, behind what has decided already which records are late.
+    fn already_judged(self) -> Self {
+        Self { judged: true, ..self }
     }
 
     pub(super) fn time(&self) -> impl Fn() -> WindowTime + Send + Sync + use<K, V> {
@@ -315,8 +233,8 @@ impl<K: Clone + 'static, V: Clone + 'static> Placed<K, V> {
     }
 
     pub(super) fn late_records(&self) -> impl Fn() -> LateRecords<V> + Send + Sync + use<K, V> {
-        let (node, late) = (self.node.clone(), self.late.clone());
-        move || LateRecords::new(&node, late.clone())
+        let (node, late, judged) = (self.node.clone(), self.late.clone(), self.judged);
+        move || LateRecords::new(&node, late.clone()).judged(judged)
     }
 
     /// Notes at the node when its windows close and how long its results are held back, and adds
@@ -336,7 +254,7 @@ impl<K: Clone + 'static, V: Clone + 'static> Placed<K, V> {
     }
 }
 
-fn place_windows<K: Key, V: Value, G: Aggregator<K, V>>(
+fn place_windows<K: Key, V: Clone + 'static, G: Aggregator<K, V>>(
     place: &Placed<K, V>,
     (windows, emit_final): (FixedWindows, bool),
     aggregator: G,

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::window_time::Lateness;
-use crate::codec::{Serde, Value, json};
+use super::window_time::{LATE, Lateness};
+use crate::codec::Serde;
 use crate::dsl::Stream;
 use crate::format::{LATE_REASON_HEADER, LATE_WINDOWS_HEADER};
 use crate::key::Key;
@@ -16,12 +16,6 @@ use crate::topology::{Graph, SinkRef, Target};
 pub(crate) struct LateTopic<V> {
     topic: String,
     codec: Serde<V>,
-}
-
-impl<V: Value> LateTopic<V> {
-    pub(crate) fn json(topic: &str) -> Self {
-        Self { topic: topic.to_owned(), codec: json() }
-    }
 }
 
 impl<V> LateTopic<V> {
@@ -60,6 +54,8 @@ impl<V> LateSink<V> {
 /// Counts late records, and writes them to the late topic.
 pub(crate) struct LateRecords<V> {
     node: String,
+    /// Which records are late was decided, and counted, before they came here.
+    judged: bool,
     sink: LateSink<V>,
     value: Vec<u8>,
 }
@@ -75,7 +71,17 @@ pub(crate) struct Missed<'a, V> {
 
 impl<V> LateRecords<V> {
     pub(crate) fn new(node: &str, sink: LateSink<V>) -> Self {
-        Self { node: node.to_owned(), sink, value: Vec::new() }
+        Self { node: node.to_owned(), judged: false, sink, value: Vec::new() }
+    }
+
+    /// The same; if `judged`, which records are late was decided before they come here.
+    pub(crate) fn judged(self, judged: bool) -> Self {
+        Self { judged, ..self }
+    }
+
+    /// Whether those that come too late for this reason are counted here.
+    pub(crate) fn counts(&self, why: Lateness) -> bool {
+        !(self.judged && why == LATE)
     }
 
     /// The node that drops them.

@@ -81,7 +81,13 @@ impl WindowTime {
     ) -> Result<Clocks, Fault> {
         let earlier = self.own.get(ctx)?;
         let own = self.own.observe(timestamp, ctx)?;
-        let (record, before) = (ctx.lateness_clock(own), ctx.lateness_clock(earlier));
+        let record = ctx.lateness_clock(own);
+        let before = match ctx.sources_clock() {
+            None => earlier,
+            // Its source's clock has it in: without it, that was less if this is the record.
+            Some(_) if timestamp == record => record.saturating_sub(1),
+            Some(_) => record,
+        };
         Ok(Clocks { record, closing: self.closing(ctx)?, before })
     }
 

@@ -99,8 +99,11 @@ pub enum TopologyError {
         /// The table's history, in milliseconds.
         history_ms: i64,
     },
-    /// Partial aggregates before windows.
-    #[error("{node} is `combined` before windows, which cannot be: leave `combined` out")]
+    /// Partial aggregates before windows whose bounds depend on each record.
+    #[error(
+        "{node} is `combined` before sliding windows or sessions, which begin and end with records: \
+         leave `combined` out, or group by `TimeWindows` or `CalendarWindows`"
+    )]
     CombinedWindows {
         /// The node whose records are grouped.
         node: String,

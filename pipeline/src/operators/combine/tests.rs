@@ -1,13 +1,12 @@
 //! The same results with partial aggregates before the repartition as without.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use proptest::prelude::*;
 
 use crate::aggregates::{Collect, Extreme, Sum};
 use crate::driver::TopologyDriver;
-use crate::{TimeWindows, Topology, TopologyBuilder, TopologyError};
+use crate::{Topology, TopologyBuilder, TopologyError};
 
 /// Sum, largest and earliest numbers of each remainder.
 fn topology(entries_max: Option<usize>) -> Topology {
@@ -78,16 +77,6 @@ fn few_records_go_through_the_repartition_if_few_keys_have_most() {
     // Three aggregates, six commits, three partitions that send, at most five keys.
     assert_eq!(all, 18_000);
     assert!(few <= 3 * 6 * 3 * 5, "{few}");
-}
-
-#[test]
-fn windows_are_refused() {
-    let builder = TopologyBuilder::new("app");
-    let numbers = builder.stream::<String, i64>("in");
-    let windows = TimeWindows::of_size_with_no_grace(Duration::from_secs(1));
-    numbers.group_by("by", |_, n| *n).combined(10).windowed_by(windows).count("n").to("out");
-    let node = "KSTREAM-KEY-SELECT-0000000001".to_owned();
-    assert_eq!(builder.build().err(), Some(TopologyError::CombinedWindows { node }));
 }
 
 #[test]
