@@ -4,9 +4,12 @@
 #   node.sh FOLDER JAVA CLASSPATH HEAP [keep]
 # FOLDER has server.properties. It prints the broker's process id. A line `TERM` or `KILL` on
 # standard input ends the broker with that signal and keeps the folder; the end of standard input
-# kills it and removes the folder, unless it is to be kept.
+# kills it and removes the folder, unless it is to be kept. NODE_JAVA_OPTIONS stands in place of what
+# makes a short-lived JVM light.
 folder=$1 java=$2 classpath=$3 heap=$4 keep=${5:-}
-"$java" "-Xmx$heap" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.awt.headless=true \
+options=${NODE_JAVA_OPTIONS:--XX:+UseSerialGC -XX:TieredStopAtLevel=1}
+# shellcheck disable=SC2086 # they are several
+"$java" "-Xmx$heap" $options -Djava.awt.headless=true \
     -cp "$classpath" kafka.Kafka "$folder/server.properties" \
     >>"$folder/server.out" 2>&1 </dev/null &
 broker=$!

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Finding;
 
 /// What each room may depend on among the rooms. The tests may know them all.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("stores", &[]),
     ("pipeline", &["stores"]),
     ("query-api", &["stores"]),
@@ -13,6 +13,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
     ("connectors", &["pipeline"]),
     ("millpond", &["stores", "pipeline", "query-api", "alerts", "connectors"]),
     ("topologies", &["millpond", "pipeline", "stores"]),
+    ("bench", &["millpond", "pipeline"]),
 ];
 
 /// The room that may know all others.
