@@ -153,6 +153,14 @@ impl<K: Clone + 'static, V: Clone + 'static> Stream<K, V> {
         self
     }
 
+    /// Whether it comes through a repartition, so that records of several sources come in an order
+    /// that is nobody's.
+    pub(crate) fn is_repartitioned(&self) -> bool {
+        let graph = self.graph.borrow();
+        let sources = graph.sources_above(self.node);
+        sources.iter().any(|source| graph.sources[*source].topic.external().is_none())
+    }
+
     /// The same stream, with the key changed or not.
     pub(crate) fn with_rekeyed(mut self, rekeyed: bool) -> Self {
         self.rekeyed = rekeyed;

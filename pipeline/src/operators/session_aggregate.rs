@@ -313,6 +313,10 @@ fn place_sessions<K: Key, V: Value, G: Aggregator<K, V>>(
         entry: Vec::new(),
         next,
     });
+    // A record may come too late for a session of its own, and in time for one that another record
+    // has yet to begin: it joins that one only if it comes second.
+    let depends = place.stream.is_repartitioned();
+    let changes = if depends { changes.mark_arrival_order() } else { changes };
     Table { changes, lookup, stores: vec![store] }
 }
 

@@ -386,6 +386,10 @@ fn place_sliding<K: Key, V: Value, G: Aggregator<K, V>>(
         entry: Vec::new(),
         next,
     });
+    // A record may come too late for the window that ends with it, and in time for one that another
+    // record has yet to make: it is in that one only if it comes second.
+    let depends = place.stream.is_repartitioned();
+    let changes = if depends { changes.mark_arrival_order() } else { changes };
     let key_of = move |key: &Windowed<K>, out: &mut Vec<u8>| {
         let mut bytes = Vec::new();
         let present = key_bytes(&key.key, &mut bytes);
@@ -396,4 +400,53 @@ fn place_sliding<K: Key, V: Value, G: Aggregator<K, V>>(
         present
     };
     Table::stored_as(changes, (store, read_codec), key_of, move |state| shown.output(state))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::aggregates::{Aggregator, Fold, Sum};
+    use crate::{SessionWindows, SlidingWindows, Stream, Table, TopologyBuilder, Windowed};
+
+    type Numbers = Stream<String, i64>;
+    type Sums = Table<Windowed<String>, i64>;
+
+    const SPAN: Duration = Duration::from_secs(5);
+
+    /// Whether sums of a source and of one behind a repartition are marked as in arrival order.
+    fn marks(sums: impl Fn(&Numbers) -> Sums) -> [bool; 2] {
+        [false, true].map(|moved| {
+            let builder = TopologyBuilder::new("app");
+            let source: Numbers = builder.stream("in");
+            let stream = if moved { source.repartition("by") } else { source };
+            sums(&stream).to("out");
+            builder.build().unwrap().describe().contains("[arrival order]")
+        })
+    }
+
+    fn sliding<G: Aggregator<String, i64, Output = i64>>(
+        numbers: &Numbers,
+        emit_final: bool,
+        sum: G,
+    ) -> Sums {
+        let windows = SlidingWindows::of_time_difference_with_no_grace(SPAN);
+        let group = numbers.group_by_key().windowed_by(windows);
+        let group = if emit_final { group.emit_final() } else { group };
+        group.aggregate_by("sums", sum)
+    }
+
+    #[test]
+    fn behind_a_repartition_windows_that_records_make_are_in_arrival_order() {
+        let sum = || Sum::of(|n: &i64| *n);
+        let fold = || Fold::json(|| 0_i64, |_: &String, n: &i64, sum: i64| sum + n);
+        assert_eq!(marks(|numbers| sliding(numbers, false, sum())), [false, true]);
+        assert_eq!(marks(|numbers| sliding(numbers, true, fold())), [false, true]);
+        // The tree has all records of a window, whoever made it.
+        assert_eq!(marks(|numbers| sliding(numbers, true, sum())), [false, false]);
+        let windows = SessionWindows::of_inactivity_gap_with_no_grace(SPAN);
+        let sessions =
+            |n: &Numbers| n.group_by_key().windowed_by(windows).aggregate_by("sums", sum());
+        assert_eq!(marks(sessions), [false, true]);
+    }
 }

@@ -3,7 +3,12 @@
 //! A new one is a function in one of the modules and a line in [`built_in`].
 
 mod broken;
+mod held;
 mod joins;
+mod pairs;
+mod references;
+mod silence;
+mod spans;
 mod streams;
 mod tables;
 mod windows;
@@ -27,6 +32,22 @@ pub fn built_in() -> Vec<Subject> {
         joins::standing(),
         joins::moving(),
         broken::breaking(),
+        spans::hopping(),
+        spans::sliding(),
+        spans::sessions(),
+        spans::calendar(),
+        pairs::pairs(),
+        pairs::meetings(),
+        pairs::as_of(),
+        references::couples(),
+        references::referring(),
+        references::regrouped(),
+        held::suppressed(),
+        held::combined(),
+        held::processors(),
+        silence::accounts(),
+        silence::advancing(),
+        silence::cascade(),
     ]
 }
 

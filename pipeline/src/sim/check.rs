@@ -35,14 +35,15 @@ pub(super) fn at_rest(world: &World<'_>, pool: &Pool) -> Vec<Fault> {
         Err(reason) => faults.push(Fault { invariant: "the model runs", what: reason }),
         Ok(model) => {
             let subject = world.subject;
-            let expected =
-                Expected::of(&subject.topology, subject.tables_stand, world.scenario.idle);
+            let expected = Expected::of(subject, world.scenario.idle);
             faults.extend(compare::topics(&expected, &shadow, &model));
             faults.extend(compare::dead_letters(world, &expected, (&shadow, &model)));
             faults.extend(state::agree(world, &expected, (&shadow, &model)));
             for (plain, shadow) in [(true, &model), (false, &shadow)] {
-                let facts = Facts { topology: &subject.topology, shadow, plain };
-                let checked = subject.check.filter(|_| plain || !world.scenario.idle);
+                let idle = world.scenario.idle;
+                let facts = Facts { topology: &subject.topology, shadow, plain, idle };
+                let holds = plain || !idle || subject.checked_when_idle;
+                let checked = subject.check.filter(|_| holds);
                 let wrong = checked.and_then(|check| check(&facts).err());
                 faults.extend(wrong.map(|what| Fault {
                     invariant: "results are those of a model of their own",

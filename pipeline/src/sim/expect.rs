@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::topology::{Role, Target, TopicName, Topology};
+use super::subject::Subject;
+use crate::topology::{Role, SinkSpec, Target, TopicName, Topology};
 
 /// How much two runs agree in a topic, from most to least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +16,8 @@ pub(super) enum Agreement {
     Sequence,
     /// The records, in any order.
     Records,
+    /// The records without what their headers say of who made them, in any order.
+    Values,
     /// The last value of each key.
     Last,
     /// The keys.
@@ -42,9 +45,10 @@ pub(super) struct Expected {
 }
 
 impl Expected {
-    /// `tables_stand`: no global table changes; `idle`: time may leave sources behind.
-    pub(super) fn of(topology: &Topology, tables_stand: bool, idle: bool) -> Self {
-        let walk = Walk { topology, tables_stand };
+    /// `idle`: time may leave sources behind.
+    pub(super) fn of(subject: &Subject, idle: bool) -> Self {
+        let topology: &Topology = &subject.topology;
+        let walk = Walk { topology, tables_stand: subject.tables_stand };
         let graph = &topology.graph;
         let mut topics: BTreeMap<String, Agreement> = BTreeMap::new();
         for sink in &graph.sinks {
@@ -69,13 +73,20 @@ impl Expected {
             let known = topics.get(&topic).copied();
             topics.insert(topic, known.map_or(agreement, together));
         }
+        for (topic, agreement) in &subject.promises {
+            let behind = |sink: &&SinkSpec| topology.target(&sink.target) == *topic;
+            let moved = graph.sinks.iter().filter(behind).any(|s| walk.past(s.node).repartitioned);
+            let agreement = if idle && moved { Agreement::Nothing } else { *agreement };
+            topics.insert((*topic).to_owned(), agreement);
+        }
         let mut stores = Vec::new();
         for (place, store) in graph.stores.iter().enumerate() {
             let uses = |node: &usize| graph.stores_of(*node).iter().any(|of| of.0 == place);
             let users = (0..graph.nodes.len()).filter(uses);
             let pasts: Vec<Past> = users.map(|node| walk.past(node)).collect();
             let steady = |past: &Past| !(past.arrival || idle && past.repartitioned);
-            if pasts.iter().all(steady) {
+            let notes = subject.loose_stores.contains(&store.name.as_str());
+            if pasts.iter().all(steady) && !notes {
                 stores.push(store.name.clone());
             }
         }

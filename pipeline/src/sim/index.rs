@@ -275,7 +275,8 @@ fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Cuts a file off, as an unsynced one may be.
+/// Tears a file, as an unsynced one may be: cut off anywhere, or with a tail that is not what was
+/// written.
 fn damage(folder: &Path, dice: &mut Dice) -> io::Result<()> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -293,6 +294,12 @@ fn damage(folder: &Path, dice: &mut Dice) -> io::Result<()> {
         return Ok(());
     }
     let path = dice.pick(&files);
-    let length = fs::metadata(path)?.len();
-    fs::OpenOptions::new().write(true).open(path)?.set_len(length / 2)
+    let mut bytes = fs::read(path)?;
+    let from = dice.below(bytes.len());
+    match dice.below(3) {
+        0 => bytes.truncate(from),
+        1 => bytes[from..].fill(0),
+        _ => bytes.iter_mut().skip(from).take(1).for_each(|byte| *byte ^= 1 << dice.below(8)),
+    }
+    fs::write(path, bytes)
 }

@@ -60,6 +60,22 @@ pub struct Inputs {
     pub first: Vec<Input>,
     /// Appended as the schedule says, in this order.
     pub rest: Vec<Input>,
+    /// Appended when everything has come to rest and has stood still for longer than the idle
+    /// timeout. Where sources that stand still are left out of the clocks, only the first of them:
+    /// time must go on with that alone.
+    pub last: Vec<Input>,
+}
+
+impl Inputs {
+    /// All of them, appended as the schedule says.
+    pub fn as_scheduled(rest: Vec<Input>) -> Self {
+        Self { rest, ..Self::default() }
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.first.len() + self.rest.len() + self.last.len()
+    }
 }
 
 /// How far records lie apart and how much they are out of order, in milliseconds.

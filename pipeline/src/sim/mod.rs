@@ -173,7 +173,7 @@ impl Simulation {
             faults: outcome.faults,
             trace: outcome.trace,
             steps: script.scenario.steps.len(),
-            records: script.inputs.first.len() + script.inputs.rest.len(),
+            records: script.inputs.count(),
         }
     }
 
@@ -185,7 +185,7 @@ impl Simulation {
             "{}: {workers} workers on {machines} machines, {partitions} partitions, sync {sync}, \
              indexed {indexed}, idle {idle}, {} records\n{:?}\n{:?}\n",
             subject.name(),
-            script.inputs.first.len() + script.inputs.rest.len(),
+            script.inputs.count(),
             script.scenario.trouble,
             script.scenario.limits
         );
@@ -215,7 +215,8 @@ impl Simulation {
             Some(_) => 0,
             None => self.settings.indexed_percent,
         };
-        let wishes = Wishes { steps: self.settings.steps, indexed };
+        let idle = subject.idle_percent;
+        let wishes = Wishes { steps: self.settings.steps, indexed, idle };
         let scenario = Scenario::new(&mut dice.fork(1), wishes);
         let inputs = (subject.inputs)(&mut dice.fork(2));
         (subject, Script { scenario, inputs, journaled: false })

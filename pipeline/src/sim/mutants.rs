@@ -65,11 +65,17 @@ pub enum Mutant {
     FetchDropped,
     /// A changelog misses the changes of every third commit.
     ChangelogMissed,
+    /// Time waits for sources that stand still, though it should leave them behind.
+    IdleCounts,
+    /// A global table stays as it was when its worker began.
+    GlobalStands,
+    /// Of a commit that is under way when the power fails a part reaches the disk.
+    TornCommit,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::StoreBeforeLog,
         Self::PositionForgotten,
         Self::OffsetsFirst,
@@ -96,6 +102,9 @@ impl Mutant {
         Self::DeadLettersApart,
         Self::FetchDropped,
         Self::ChangelogMissed,
+        Self::IdleCounts,
+        Self::GlobalStands,
+        Self::TornCommit,
     ];
 
     /// Whether it makes two commits of one, the second with what counts.

@@ -158,6 +158,8 @@ pub(super) struct Wishes {
     pub(super) steps: usize,
     /// In how many of a hundred seeds the indexes are kept.
     pub(super) indexed: u32,
+    /// In how many of a hundred seeds time leaves sources behind.
+    pub(super) idle: u32,
 }
 
 impl Scenario {
@@ -168,7 +170,7 @@ impl Scenario {
             workers: *dice.pick(&[1, 2, 2, 3, 4]),
             sync: dice.chance(25),
             indexed: dice.chance(wishes.indexed),
-            idle: dice.chance(10),
+            idle: dice.chance(wishes.idle),
             trouble: trouble(dice),
             limits: limits(dice),
             steps: Vec::new(),

@@ -1,6 +1,6 @@
 //! Making a failing script small: steps and records are left out as long as it still fails.
 
-use super::{Fault, Input, Script, Step};
+use super::{Fault, Input, Inputs, Script, Step};
 
 /// Runs until no more is tried: each costs some milliseconds.
 const RUNS_MAX: usize = 1_500;
@@ -23,7 +23,8 @@ impl Shrunk {
 
     /// The records: those that are there before anything runs, then the others in order.
     pub fn records(&self) -> impl Iterator<Item = &Input> {
-        self.script.inputs.first.iter().chain(&self.script.inputs.rest)
+        let Inputs { first, rest, last } = &self.script.inputs;
+        first.iter().chain(rest).chain(last)
     }
 
     /// How many workers there are, on how many machines, and the partitions of each topic.
@@ -47,6 +48,7 @@ pub(super) fn shrink(
         best.leave_out(play, |script| &mut script.scenario.steps);
         best.leave_out(play, |script| &mut script.inputs.rest);
         best.leave_out(play, |script| &mut script.inputs.first);
+        best.leave_out(play, |script| &mut script.inputs.last);
         best.simplify(play);
         if best.size() == before || best.runs == 0 {
             break;
@@ -64,7 +66,7 @@ struct Best {
 impl Best {
     fn size(&self) -> usize {
         let Script { scenario, inputs, .. } = &self.script;
-        scenario.steps.len() + inputs.first.len() + inputs.rest.len()
+        scenario.steps.len() + inputs.count()
     }
 
     /// Keeps `candidate` if it fails too.

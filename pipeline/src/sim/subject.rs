@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::dice::Dice;
+use super::expect::Agreement;
 use super::input::Inputs;
 use super::shadow::{Shadow, Stored};
 use crate::topology::Topology;
@@ -35,6 +36,14 @@ pub struct Subject {
     pub(super) tables_stand: bool,
     /// Event time is the records' own timestamp, so that the sources tell what clocks may say.
     pub(super) on_record_time: bool,
+    /// Topics that agree more than can be read from the graph.
+    pub(super) promises: Vec<(&'static str, Agreement)>,
+    /// Stores whose entries depend on when they were looked at, though no result does.
+    pub(super) loose_stores: Vec<&'static str>,
+    /// Its check holds where time leaves sources behind too.
+    pub(super) checked_when_idle: bool,
+    /// In how many of a hundred seeds time leaves sources behind.
+    pub(super) idle_percent: u32,
 }
 
 impl Subject {
@@ -51,6 +60,10 @@ impl Subject {
             contains: None,
             tables_stand: false,
             on_record_time: false,
+            promises: Vec::new(),
+            loose_stores: Vec::new(),
+            checked_when_idle: false,
+            idle_percent: 10,
         }
     }
 
@@ -83,6 +96,28 @@ impl Subject {
         Self { on_record_time: true, ..self }
     }
 
+    /// Says of a topic what cannot be read from the graph: an operator that reads several topics
+    /// promises it for itself.
+    #[must_use]
+    pub(super) fn promising(mut self, topic: &'static str, agreement: Agreement) -> Self {
+        self.promises.push((topic, agreement));
+        self
+    }
+
+    /// Says that a store has notes beside what results are made of: they are not compared.
+    #[must_use]
+    pub(super) fn keeping_notes_in(mut self, store: &'static str) -> Self {
+        self.loose_stores.push(store);
+        self
+    }
+
+    /// Compares the results with `check` in worlds where time leaves sources behind as well, and
+    /// has half of its worlds so.
+    #[must_use]
+    pub(super) fn checked_when_idle(self, check: Check) -> Self {
+        Self { check: Some(check), checked_when_idle: true, idle_percent: 50, ..self }
+    }
+
     /// Says that the tables of its joins are complete before anything runs.
     #[must_use]
     pub fn with_standing_tables(self) -> Self {
@@ -96,6 +131,8 @@ pub struct Facts<'a> {
     pub(super) shadow: &'a Shadow,
     /// Whether all records were there before the only worker began.
     pub plain: bool,
+    /// Whether time leaves behind the sources that stand still.
+    pub idle: bool,
 }
 
 impl Facts<'_> {

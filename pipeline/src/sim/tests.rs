@@ -1,5 +1,7 @@
 //! The simulation of itself: seeds hold, repeat, shrink; mutants are caught.
 
+mod regressions;
+
 use super::*;
 
 fn simulation(mutant: Option<Mutant>) -> (Simulation, tempfile::TempDir) {
@@ -38,6 +40,27 @@ fn every_mutant_is_caught() {
         }
     }
     assert!(survivors.is_empty(), "not caught within {MUTANT_SEEDS} seeds: {survivors:?}");
+}
+
+/// Every topology twice, in simulations that share nothing: each step, each thing that a worker
+/// hears, each commit and each record of the log is the same.
+#[test]
+fn a_seed_does_the_same_again() {
+    let play = |seed: u64| {
+        let (simulation, _folder) = simulation(None);
+        let (subject, mut script) = simulation.script(seed);
+        script.journaled = true;
+        simulation.play(subject, &script)
+    };
+    for seed in 0..built_in().len() as u64 {
+        let (first, second) = (play(seed), play(seed));
+        assert!(first.journal.len() > 10, "seed {seed} does something");
+        let differs = first.journal.iter().zip(&second.journal).find(|(one, other)| one != other);
+        assert_eq!(differs, None, "seed {seed}");
+        assert_eq!(first.journal.len(), second.journal.len(), "seed {seed}");
+        assert_eq!(first.trace, second.trace, "seed {seed}");
+        assert_ne!(first.trace, play(seed + built_in().len() as u64).trace, "seed {seed}");
+    }
 }
 
 #[test]

@@ -29,6 +29,9 @@ use crate::worker::{Worker, WorkerError, WorkerParts, WorkerSettings, WorkerStat
 /// The wall clock at the beginning of each run, in milliseconds.
 pub(super) const WALL_MS: i64 = 1_700_000_000_000;
 
+/// How long a source stands still until time leaves it behind, where it does.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Everything in a run.
 pub(super) struct World<'a> {
     pub(super) subject: &'a Subject,
@@ -198,7 +201,7 @@ impl<'a> World<'a> {
         let limits = self.scenario.limits;
         let settings = WorkerSettings {
             task: TaskSettings {
-                idle_timeout: self.scenario.idle.then(|| Duration::from_secs(30)),
+                idle_timeout: self.scenario.idle.then_some(IDLE_TIMEOUT),
                 progress_interval: Duration::from_millis(limits.progress_interval_ms),
                 record_bytes_max: self.subject.record_bytes_max,
                 coalesce: limits.coalesce,

@@ -324,3 +324,30 @@ fn lock(folder: &Path, schema: &ViewSchema) -> Result<File, ViewError> {
         Err(TryLockError::Error(source)) => Err(failed(&path, source)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A merge that begins before a writer's first commit took a first delete that bore the last
+    /// commit's stamp for applied: two documents of one key were found after some starts.
+    #[test]
+    fn the_first_delete_of_a_writer_comes_after_the_last_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let schema = ViewSchema {
+            name: "rows".to_owned(),
+            fields: Vec::new(),
+            sources: Vec::new(),
+            partitions: 1,
+        };
+        let open = || ViewWriter::open(dir.path(), schema.clone(), 1 << 20).unwrap().writer;
+        for start in 0..3 {
+            let mut writer = open();
+            let committed = writer.index.commit_opstamp();
+            let first = writer.index.delete_term(writer.fields.key_term("key"));
+            assert!(first > committed, "start {start}: {first} is not after {committed}");
+            writer.upsert("key", 0, b"{}").unwrap();
+            writer.commit(&Progress::default()).unwrap();
+        }
+    }
+}

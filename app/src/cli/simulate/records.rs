@@ -70,7 +70,7 @@ fn draw(source: DemoSource, topics: &BTreeSet<String>, dice: &mut Dice) -> Input
         now_ms += dice.between(0, 2 * STEP_MS);
         rest.extend(Some((traffic.next)(now_ms)).filter(reads).map(input));
     }
-    Inputs { first, rest }
+    Inputs { first, rest, ..Inputs::default() }
 }
 
 fn input(record: DemoRecord) -> Input {
@@ -88,7 +88,7 @@ fn input(record: DemoRecord) -> Input {
 fn excerpt(all: &[Input], dice: &mut Dice) -> Inputs {
     let count = all.len().min(RECORDS_MAX);
     let from = dice.below(all.len() - count + 1);
-    Inputs { first: Vec::new(), rest: all[from..from + count].to_vec() }
+    Inputs::as_scheduled(all[from..from + count].to_vec())
 }
 
 #[derive(Deserialize)]

@@ -6,6 +6,7 @@ mod damage;
 mod disk;
 mod model;
 mod power;
+mod torn;
 
 use super::super::storage::Space;
 use super::super::{Appended, BatchBuilder, Cleanup, Commit, Outcome};

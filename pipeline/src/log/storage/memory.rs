@@ -50,6 +50,15 @@ impl MemoryStorage {
         state.now = survived;
     }
 
+    /// Cuts the power as no storage should: of the first write that is lost, half of what it says
+    /// was done. To see that whoever relies on whole writes would notice.
+    pub fn lose_power_in_a_write(&self, kept: usize) {
+        if let Some(torn) = self.lock().unsynced.get_mut(kept) {
+            torn.truncate(torn.len() / 2);
+        }
+        self.lose_power(kept + 1);
+    }
+
     /// How many writes a power failure could lose now.
     pub fn unsynced(&self) -> usize {
         self.lock().unsynced.len()

@@ -64,7 +64,7 @@ pub(super) fn breaking() -> Subject {
             let key = format!("k{}", dice.below(4));
             Input::new("breaking-in", &key, &dice.below(100).to_string(), at)
         });
-        Inputs { first: Vec::new(), rest: spoil(dice, inputs) }
+        Inputs::as_scheduled(spoil(dice, inputs))
     })
     .on_record_time()
     .writing_at_most(RECORD_BYTES_MAX)

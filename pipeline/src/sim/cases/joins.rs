@@ -36,7 +36,7 @@ pub(super) fn standing() -> Subject {
             let of = format!("\"t{}\"", dice.below(7));
             Input::new("standing-in", &format!("k{}", dice.below(5)), &of, at)
         });
-        Inputs { first, rest }
+        Inputs { first, rest, ..Inputs::default() }
     })
     .on_record_time()
     .with_standing_tables()
@@ -94,7 +94,7 @@ pub(super) fn moving() -> Subject {
             }
             input
         });
-        Inputs { first: Vec::new(), rest }
+        Inputs::as_scheduled(rest)
     })
     .on_record_time()
     .checked(check_moving)

@@ -34,7 +34,7 @@ pub(super) fn copy() -> Subject {
             }
             input
         });
-        Inputs { first: Vec::new(), rest: spoil(dice, inputs) }
+        Inputs::as_scheduled(spoil(dice, inputs))
     })
     .on_record_time()
 }
@@ -63,7 +63,7 @@ pub(super) fn once() -> Subject {
             }
             input
         });
-        Inputs { first: Vec::new(), rest: inputs }
+        Inputs::as_scheduled(inputs)
     })
     .on_record_time()
 }
@@ -82,7 +82,7 @@ pub(super) fn merged() -> Subject {
             let topic = if dice.chance(50) { "merged-a" } else { "merged-b" };
             Input::new(topic, &format!("k{}", dice.below(5)), &format!("\"{number}\""), at)
         });
-        Inputs { first: Vec::new(), rest: inputs }
+        Inputs::as_scheduled(inputs)
     })
     .on_record_time()
     .checked(check_merged)

@@ -28,7 +28,7 @@ pub(super) fn rows() -> Subject {
             }
             input
         });
-        Inputs { first: Vec::new(), rest: inputs }
+        Inputs::as_scheduled(inputs)
     })
     .on_record_time()
     .checked(check_rows)
@@ -81,7 +81,7 @@ pub(super) fn totals() -> Subject {
             let key = "k".repeat(1 + dice.below(6));
             Input::new("totals-in", &key, &dice.below(100).to_string(), at)
         });
-        Inputs { first: Vec::new(), rest: inputs }
+        Inputs::as_scheduled(inputs)
     })
     .on_record_time()
     .checked(check_totals)

@@ -24,7 +24,7 @@ fn windows() -> TimeWindows {
     TimeWindows::of_size_and_grace(ms(SIZE_MS), ms(GRACE_MS))
 }
 
-fn numbers(topic: &'static str, pace: Pace) -> impl Fn(&mut Dice) -> Inputs {
+pub(super) fn numbers(topic: &'static str, pace: Pace) -> impl Fn(&mut Dice) -> Inputs {
     move |dice| {
         let count = 20 + dice.below(90);
         // Few keys leave partitions without records: sources that never say anything.
@@ -33,7 +33,7 @@ fn numbers(topic: &'static str, pace: Pace) -> impl Fn(&mut Dice) -> Inputs {
             let n = dice.below(150);
             Input::new(topic, &format!("k{}", n % keys), &n.to_string(), at)
         });
-        Inputs { first: Vec::new(), rest: spoil(dice, inputs) }
+        Inputs::as_scheduled(spoil(dice, inputs))
     }
 }
 

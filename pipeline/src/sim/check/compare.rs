@@ -48,6 +48,7 @@ pub(super) fn topics(expected: &Expected, shadow: &Shadow, model: &Shadow) -> Op
             Agreement::Nothing => None,
             Agreement::Keys => keys(&found, &wanted),
             Agreement::Last => last(&found, &wanted),
+            Agreement::Values => values(&found, &wanted),
             Agreement::Records => records(&found, &wanted),
             Agreement::Sequence => sequences(&found, &wanted),
         };
@@ -108,14 +109,26 @@ fn records(found: &[(u32, &Stored)], wanted: &[(u32, &Stored)]) -> Option<String
     Some(format!("{counts:?} records, the first that differ: {differs:?}"))
 }
 
-/// By partition and origin, the records in order.
+fn values(found: &[(u32, &Stored)], wanted: &[(u32, &Stored)]) -> Option<String> {
+    let bare = |records: &[(u32, &Stored)]| -> Vec<(u32, Stored)> {
+        let without = |(at, record): &(u32, &Stored)| {
+            (*at, Stored { headers: Vec::new(), ..(*record).clone() })
+        };
+        records.iter().map(without).collect()
+    };
+    let (found, wanted) = (bare(found), bare(wanted));
+    records(&by_reference(&found), &by_reference(&wanted))
+}
+
+/// By partition and origin, the records in order. What time has made has no origin, and the order
+/// of several tasks in one partition is nobody's: it is compared key by key.
 fn sequences(found: &[(u32, &Stored)], wanted: &[(u32, &Stored)]) -> Option<String> {
-    type Line<'a> = BTreeMap<(u32, Option<(u16, u32)>), Vec<&'a Stored>>;
+    type Line<'a> = BTreeMap<(u32, Result<(u16, u32), &'a Option<Vec<u8>>>), Vec<&'a Stored>>;
     fn lines<'a>(records: &[(u32, &'a Stored)]) -> Line<'a> {
         let mut lines = Line::new();
         for (at, record) in records {
             let origin = record.origin().map(|origin| (origin.source, origin.partition));
-            lines.entry((*at, origin)).or_default().push(record);
+            lines.entry((*at, origin.ok_or(&record.key))).or_default().push(record);
         }
         lines
     }

@@ -255,6 +255,11 @@ impl Tamper {
                     }
                 });
             }
+            Some(Mutant::IdleCounts) if fetched.partition.topic.ends_with("-repartition") => {
+                rewrite_fetched(&mut fetched, &|control| {
+                    control.entries.iter_mut().for_each(|entry| entry.idle = false);
+                });
+            }
             Some(Mutant::LateByArrival) if fetched.partition.topic.ends_with("-repartition") => {
                 let arrived = self.clocks.entry(at).or_insert(i64::MIN);
                 fetched.batch = late_by_arrival(&fetched, arrived);
@@ -262,6 +267,12 @@ impl Tamper {
             _ => {}
         }
         Some(fetched)
+    }
+
+    /// Whether a reader that begins at the end of a partition reads nothing of it: so a global
+    /// table is followed, and nothing else that tasks read.
+    pub(in crate::sim) fn stands_still(&self, range: &Range, offset: u64) -> bool {
+        self.is(Mutant::GlobalStands) && offset >= range.end.offset
     }
 
     /// What a restoration or a follower reads.

@@ -48,7 +48,11 @@ impl World<'_> {
             self.power_failed = true;
             let wire = self.log.wire();
             let kept = dice.below(wire.storage.unsynced() + 1);
-            wire.storage.lose_power(kept);
+            if wire.tamper.is(Mutant::TornCommit) {
+                wire.storage.lose_power_in_a_write(kept);
+            } else {
+                wire.storage.lose_power(kept);
+            }
         }
         for machine in 0..self.machines.len() {
             self.lose_state(machine, power, dice);

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use stores::state::StateImage;
 
-use super::World;
+use super::{IDLE_TIMEOUT, WALL_MS, World};
 use crate::sim::plan::Trouble;
 use crate::worker::WorkerError;
 
 /// Rounds until a world must be at rest.
 const ROUNDS_MAX: usize = 4_000;
+/// Later than any jump of the wall clock, in milliseconds after its beginning: a hundred days.
+const LATER_MS: i64 = 8_640_000_000;
 /// Rounds in which nothing happens, until we believe it.
 const QUIET_ROUNDS: usize = 3;
 
@@ -26,6 +28,9 @@ impl World<'_> {
         self.heal();
         self.append_next(usize::MAX);
         self.settle();
+        if self.faults.is_empty() {
+            self.append_last();
+        }
         if self.faults.is_empty()
             && let Some(index) = &mut self.index
         {
@@ -34,14 +39,43 @@ impl World<'_> {
         }
     }
 
+    /// The records that come when everybody has stood still for a while: sources are left behind,
+    /// processors were called by the wall clock, and global tables are read to their ends.
+    fn append_last(&mut self) {
+        let last = &self.inputs.last;
+        if last.is_empty() {
+            return;
+        }
+        self.clock.advance(2 * u32::try_from(IDLE_TIMEOUT.as_millis()).unwrap_or(u32::MAX));
+        // Wherever it has jumped to, it shows a later time than ever.
+        self.clock.set_wall_ms(WALL_MS + LATER_MS);
+        self.settle();
+        // That a table advances is nothing that a worker tells: one fetch of it in each commit.
+        if !self.subject.topology.global_topics().is_empty() {
+            for _ in 0..self.inputs.count() {
+                self.clock.advance(self.rest_turn_ms());
+                self.round();
+            }
+        }
+        let count = if self.scenario.idle { 1 } else { last.len() };
+        if self.faults.is_empty() {
+            self.append(&last[..count.min(last.len())]);
+            self.settle();
+        }
+    }
+
+    /// A turn at least as long as every interval: whatever is due is done in it.
+    fn rest_turn_ms(&self) -> u32 {
+        let limits = self.scenario.limits;
+        let longest = limits.commit_interval_ms.max(limits.progress_interval_ms);
+        u32::try_from(longest + 1).unwrap_or(u32::MAX)
+    }
+
     /// All workers work until nothing is left to do.
     fn settle(&mut self) {
-        let limits = self.scenario.limits;
-        // A turn at least as long as every interval: whatever is due is done in it.
-        let turn_ms = limits.commit_interval_ms.max(limits.progress_interval_ms) + 1;
         let mut quiet = 0;
         for _ in 0..ROUNDS_MAX {
-            self.clock.advance(u32::try_from(turn_ms).unwrap_or(u32::MAX));
+            self.clock.advance(self.rest_turn_ms());
             let busy = self.round();
             self.take_broken();
             if !self.faults.is_empty() {

@@ -1,6 +1,7 @@
 //! Closing, opening, and the power failing in between.
 
 use super::*;
+use crate::log::storage::FailedWrite;
 
 fn open_on_disk(path: &Path) -> Arc<EmbeddedLog> {
     let clock = Arc::new(ManualClock::at(0));
@@ -167,4 +168,59 @@ fn with_sync_nothing_is_lost() {
     drop(log);
     bench.storage.lose_power(0);
     assert_eq!(read(&bench.open(), &at, 0).len(), 1);
+}
+
+/// A worker that began at the offsets from before a write of unknown outcome would do once more what
+/// the write had done.
+#[test]
+fn after_a_failed_write_committed_offsets_are_known_again_when_somebody_has_connected() {
+    for (failure, expected) in [(FailedWrite::Applied, 2), (FailedWrite::Lost, 1)] {
+        let bench = Bench::new();
+        let log = bench.open();
+        let at = topic(&log, "topic", KEEP);
+        append(&log, &at, &[("a", None), ("b", None)]);
+        let commit = |offset| Commit {
+            appends: Vec::new(),
+            offsets: vec![(at.clone(), Position::new(offset, 1))],
+        };
+        let mut writer = log.writer("group").unwrap();
+        assert!(matches!(writer.commit(commit(1)).wait(), Outcome::Committed { .. }));
+        bench.storage.fail_next_write(failure);
+        let outcome = writer.commit(commit(2)).wait();
+        assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
+        let committed = || log.committed("group", std::slice::from_ref(&at));
+        assert!(committed().is_err(), "{failure:?}: nobody knows yet");
+        log.reconnect().unwrap();
+        let offset = committed().unwrap()[0].map(|position| position.offset);
+        assert_eq!(offset, Some(expected), "{failure:?}");
+    }
+}
+
+/// A partition that was given and taken away by one poll was fetched from, until its records were
+/// purged by its owner.
+#[test]
+fn a_member_fetches_nothing_that_is_not_its_own() {
+    let bench = Bench::new();
+    let log = bench.open();
+    log.create_topic(&TopicSpec { name: "topic".into(), partitions: 2, cleanup: KEEP }).unwrap();
+    let join = |instance: &str| {
+        let topics = vec!["topic".to_owned()];
+        log.join(GroupConfig { group: "group".into(), instance: instance.into(), topics }).unwrap()
+    };
+    let mut member = join("one");
+    member.poll(Duration::ZERO).unwrap();
+    let _other = join("two");
+    let mut revoked = Vec::new();
+    for _ in 0..3 {
+        for event in member.poll(Duration::ZERO).unwrap() {
+            if let crate::log::Event::Revoked(partitions) = event {
+                revoked.extend(partitions);
+            }
+        }
+    }
+    assert_eq!(revoked.len(), 1);
+    append(&log, &revoked[0], &[("a", None)]);
+    member.start(&revoked[0], 0).unwrap();
+    let heard = member.poll(Duration::ZERO).unwrap();
+    assert!(heard.is_empty(), "{heard:?}");
 }
