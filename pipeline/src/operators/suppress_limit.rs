@@ -171,7 +171,12 @@ impl<K: Key, V: Clone + 'static> Timed for SuppressLimit<K, V> {
         let size = self.size(ctx)?;
         if self.saved != Some(size) {
             let value = [size.records.to_be_bytes(), size.bytes.to_be_bytes()].concat();
-            ctx.put(self.held.store, SIZE, &value);
+            // An empty buffer leaves nothing: the store does not tell when commits happened.
+            if size == Size::default() {
+                ctx.delete(self.held.store, SIZE);
+            } else {
+                ctx.put(self.held.store, SIZE, &value);
+            }
             self.saved = Some(size);
         }
         Ok(())

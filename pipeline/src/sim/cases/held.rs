@@ -34,7 +34,6 @@ pub(super) fn suppressed() -> Subject {
     Subject::new(built(builder.build()), numbers("suppressed-in", PACE))
         .on_record_time()
         .promising("suppressed-closed-there", Agreement::Values)
-        .keeping_notes_in("suppressed-some")
 }
 
 /// `combined`: partial sums travel, two keys at a time.
