@@ -27,4 +27,4 @@ mod oracle;
 mod schedules;
 mod tidy;
 #[cfg(test)]
-mod window_curve;
+mod window_costs;

@@ -11,8 +11,9 @@ use serde_json::json;
 use crate::cases::{Input, Output, Params};
 
 /// What is compiled: a change of it makes another jar.
-const SOURCES: [&str; 4] = [
+const SOURCES: [&str; 5] = [
     include_str!("../../peers/pom.xml"),
+    include_str!("../../peers/src/main/java/peers/Further.java"),
     include_str!("../../peers/src/main/java/peers/Main.java"),
     include_str!("../../peers/src/main/java/peers/Run.java"),
     include_str!("../../peers/src/main/java/peers/Topologies.java"),
@@ -56,11 +57,26 @@ impl Peer {
     }
 
     /// Asks without waiting for the answer. A few requests may be under way at once.
-    pub(super) fn ask(&mut self, topology: &str, params: &Params, inputs: &[Input]) {
+    pub(super) fn ask(
+        &mut self,
+        topology: &str,
+        params: &Params,
+        inputs: &[Input],
+        stores: Stores,
+    ) {
         let rows: Vec<_> =
             inputs.iter().map(|i| (&i.topic, &i.key, &i.value, i.timestamp)).collect();
-        let request =
-            json!({"topology": topology, "params": params, "stores": stores(), "records": rows});
+        let stores = match stores {
+            Stores::Memory => "memory",
+            Stores::RocksDb => "rocksdb",
+        };
+        let request = json!({
+            "topology": topology,
+            "params": params,
+            "stores": stores,
+            "cache": !has_several_updates(topology),
+            "records": rows,
+        });
         let requests = self.requests.as_mut().expect("it is open until the peer is dropped");
         writeln!(requests, "{request}").expect("the peer reads requests until its input ends");
     }
@@ -84,9 +100,19 @@ impl Drop for Peer {
     }
 }
 
-/// The peer's stores: `ORACLE_STORES=rocksdb` takes Kafka Streams' default, thirty times slower.
-fn stores() -> String {
-    std::env::var("ORACLE_STORES").unwrap_or_else(|_| "memory".to_owned())
+/// The stores of the peer's topologies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stores {
+    /// Thirty times faster, but they forget some things earlier: where time has jumped, or after a
+    /// null value.
+    Memory,
+    /// Kafka Streams' default.
+    RocksDb,
+}
+
+/// Whether a record can update one key more than once: a cache would swallow all but the last.
+fn has_several_updates(topology: &str) -> bool {
+    topology == "streams:joined-count"
 }
 
 fn output((key, value, timestamp, window_start, window_end, line): Row) -> Output {

@@ -4,6 +4,7 @@
 //! its own that show it fails. What rustc, clippy and rustfmt can check is left to them.
 
 mod calls;
+mod dsl;
 mod links;
 mod manifests;
 mod names;
@@ -129,6 +130,16 @@ fn versions_stand_in_the_root_manifest_alone() {
     let files = files();
     let members = files.iter().filter(|(path, _)| path.ends_with("/Cargo.toml"));
     assert_tidy(members.flat_map(|(path, text)| manifests::own_versions(path, text)));
+}
+
+#[test]
+fn the_dsl_is_shown_and_stands_in_its_table() {
+    let files = files();
+    let page = files.iter().find(|(path, _)| path == "docs/dsl.md");
+    let (_, page) = page.expect("the DSL has a page");
+    let methods = files.iter().filter(|(path, _)| dsl::is_dsl(path));
+    assert_tidy(methods.clone().flat_map(|(path, text)| dsl::without_example(path, text)));
+    assert_tidy(methods.flat_map(|(path, text)| dsl::without_row(path, text, page)));
 }
 
 #[test]

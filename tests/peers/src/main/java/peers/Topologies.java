@@ -3,6 +3,7 @@ package peers;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.time.Duration;
 import java.util.List;
+import java.util.regex.Pattern;
 import org.apache.kafka.common.serialization.Serde;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.streams.KeyValue;
@@ -25,6 +26,7 @@ import org.apache.kafka.streams.kstream.Windowed;
 final class Topologies {
     private static final Serde<String> TEXT = Serdes.String();
     private static final Serde<Long> NUMBER = Serdes.Long();
+    private static final Pattern ONE_INPUT = Pattern.compile("(grouped|windowed|rekeyed|table):|streams:self-");
 
     private final JsonNode params;
     private boolean twoInputs;
@@ -39,6 +41,10 @@ final class Topologies {
     }
 
     KStream<?, ?> build(final StreamsBuilder builder, final String name) {
+        if (name.contains(":")) {
+            twoInputs = !ONE_INPUT.matcher(name).lookingAt();
+            return new Further(builder, params, name).build();
+        }
         final boolean isJoin = name.startsWith("stream-") || name.contains("table-table-");
         twoInputs = isJoin;
         return isJoin ? join(builder, name) : single(builder, name);

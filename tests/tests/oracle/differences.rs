@@ -1,0 +1,109 @@
+//! What differs on purpose, with the fewest records that show it: what we answer, and what Kafka
+//! Streams does. The reasons are in `docs/kafka-streams.md`.
+
+use super::further::named;
+use super::peer::{Peer, Stores};
+use crate::cases::{Input, Output, Params, Text, answer};
+
+/// Topic, key, value and time.
+type Row = (&'static str, &'static str, &'static str, i64);
+
+/// An input, what we answer, and what Kafka Streams does: input, time, key, window's start, value.
+struct Difference {
+    topology: &'static str,
+    params: Params,
+    records: &'static [Row],
+    ours: &'static [&'static str],
+    peers: &'static [&'static str],
+}
+
+const NONE: Params = Params { size: 1, advance: 1, grace: 0, gap: 5, before: 0, after: 0 };
+
+const DIFFERENCES: &[Difference] = &[
+    // A record joins a session at the last moment possible.
+    Difference {
+        topology: "windowed:session-count-regrouped",
+        params: Params { gap: 1, grace: 30, ..NONE },
+        records: &[("in", "k0", "v0", 121), ("in", "k0", "v1", 152), ("in", "k0", "v2", 121)],
+        ours: &["1 121 k0 - 1", "2 152 k0 - 2", "3 152 k0 - 3"],
+        peers: &["1 121 k0 - 1", "2 152 k0 - 2", "3 152 k0 - 4"],
+    },
+    // Time jumps.
+    Difference {
+        topology: "windowed:session-count-final",
+        params: NONE,
+        records: &[("in", "k0", "v0", 12_844), ("in", "k1", "v1", 100_012_857)],
+        ours: &["2 12844 k0 12844 1"],
+        peers: &[],
+    },
+    Difference {
+        topology: "windowed:sliding-count-final",
+        params: NONE,
+        records: &[("in", "k0", "v0", 12_844), ("in", "k1", "v1", 100_012_857)],
+        ours: &["2 12844 k0 12843 1"],
+        peers: &[],
+    },
+    // A record whose own window has closed, but not those of later records that hold it.
+    Difference {
+        topology: "windowed:sliding-count-final",
+        params: Params { size: 60, ..NONE },
+        records: &[
+            ("in", "k1", "v0", 147),
+            ("in", "k0", "v1", 146),
+            ("in", "k0", "v2", 199),
+            ("in", "k1", "v3", 205),
+        ],
+        ours: &["3 147 k1 87 1", "4 199 k0 139 2"],
+        peers: &["3 147 k1 87 1", "4 199 k0 139 1"],
+    },
+    // Another record of the same time came before, and there is no grace.
+    Difference {
+        topology: "rekeyed:session-count",
+        params: NONE,
+        records: &[("in", "k0", "v1", 27), ("in", "k0", "v2", 32), ("in", "k0", "v1", 32)],
+        ours: &["1 27 k1 27 1", "2 32 k2 32 1", "3 27 k1 27 null", "3 32 k1 27 2"],
+        peers: &["1 27 k1 27 1", "2 32 k2 32 1", "3 32 k1 27 2"],
+    },
+    // A row that was never kept.
+    Difference {
+        topology: "table:filter",
+        params: NONE,
+        records: &[("in", "k0", "v1", 1), ("in", "k0", "v2", 2)],
+        ours: &["2 2 k0 - \"v2\""],
+        peers: &["1 1 k0 - null", "2 2 k0 - \"v2\""],
+    },
+    Difference {
+        topology: "tables:filtered-left",
+        params: NONE,
+        records: &[("left", "k0", "L0", 2), ("right", "k0", "R1", 10)],
+        ours: &["1 2 k0 - \"L0!,null\""],
+        peers: &["1 2 k0 - \"L0!,null\"", "2 10 k0 - \"L0!,null\""],
+    },
+];
+
+fn text(output: &Output) -> String {
+    let Output { key, value, timestamp, window_start, line, .. } = output;
+    let or = |text: &Text, other: &str| text.clone().unwrap_or_else(|| other.to_owned());
+    let start = or(&window_start.map(|start| start.to_string()), "-");
+    format!("{line} {timestamp} {} {start} {value}", or(key, "null"))
+}
+
+#[test]
+fn what_differs_on_purpose_differs_so() {
+    let mut peer = Peer::start();
+    for Difference { topology, params, records, ours, peers } in DIFFERENCES {
+        let input = |(topic, key, value, timestamp): &Row| Input {
+            topic: (*topic).to_owned(),
+            key: Some((*key).to_owned()),
+            value: Some((*value).to_owned()),
+            timestamp: *timestamp,
+        };
+        let records: Vec<Input> = records.iter().map(input).collect();
+        peer.ask(topology, params, &records, Stores::RocksDb);
+        let theirs: Vec<String> = peer.answer().iter().map(text).collect();
+        assert_eq!(theirs, *peers, "{topology}: Kafka Streams");
+        let answered = answer(named(topology), params, &records);
+        let answered: Vec<String> = answered.iter().map(text).collect();
+        assert_eq!(answered, *ours, "{topology}: ours");
+    }
+}
