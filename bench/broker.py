@@ -75,7 +75,7 @@ class Broker:
         return pathlib.Path(home, "bin", "java") if home else shutil.which("java")
 
     def wait(self, port):
-        for _ in range(600):
+        for _ in range(1800):
             try:
                 socket.create_connection(("127.0.0.1", port)).close()
                 return
