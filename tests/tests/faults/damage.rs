@@ -20,7 +20,10 @@ fn file(folder: &Path, wanted: &str) -> PathBuf {
 
 /// A file of the largest segment that the index uses: others wait for being collected.
 fn segment_file(shard: &Path, extension: &str) -> anyhow::Result<PathBuf> {
-    let meta: serde_json::Value = serde_json::from_slice(&fs::read(shard.join("meta.json"))?)?;
+    // Behind the JSON comes a checksum.
+    let meta = fs::read(shard.join("meta.json"))?;
+    let mut meta = serde_json::Deserializer::from_slice(&meta).into_iter::<serde_json::Value>();
+    let meta = meta.next().expect("a file of the index's state is not empty")?;
     let segments = meta["segments"].as_array().expect("an index lists its segments");
     let largest = segments.iter().max_by_key(|segment| segment["max_doc"].as_u64());
     let id = largest.expect("the index has documents")["segment_id"].as_str().unwrap();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::clock::SystemClock;
+use pipeline::clock::{Clock as _, SystemClock};
 use pipeline::follow::{FollowSettings, IndexFollower};
 use pipeline::format::CONTROL_HEADER;
 use pipeline::log::kafka::{KafkaLog, KafkaSettings};
@@ -185,7 +185,9 @@ impl Trial {
         // The end of a transaction takes an offset: the last records are near the end.
         let from = range.end.offset.saturating_sub(64).max(range.start);
         reader.assign(at, from).unwrap();
+        let clock = SystemClock::new();
         while reader.position(at).unwrap() < range.end.offset {
+            assert!(clock.elapsed() < PATIENCE, "{at} cannot be read to {:?}", range.end);
             for fetched in reader.poll(Duration::from_millis(100)).unwrap() {
                 last = fetched.records().last().map(|record| record.offset).or(last);
             }
@@ -201,7 +203,9 @@ impl Trial {
         reader.assign(&at, range.start).unwrap();
         let mut read = Vec::new();
         let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
+        let clock = SystemClock::new();
         while reader.position(&at).unwrap() < range.end.offset {
+            assert!(clock.elapsed() < PATIENCE, "{at} cannot be read to {:?}", range.end);
             for fetched in reader.poll(Duration::from_millis(100)).unwrap() {
                 let records = fetched.records();
                 let records = records.filter(|r| r.headers.get(CONTROL_HEADER).is_none());

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use pipeline::clock::{Clock as _, SystemClock};
-
 use super::broker::CLUSTER;
 use super::eos::Trial;
 use super::node::{Node, NodeSettings};
@@ -14,35 +12,6 @@ const RECORDS: usize = 4_000;
 const KEYS: usize = 500;
 /// How long a halted broker stands still: longer than clients wait for an answer to a heartbeat.
 const HALT: Duration = Duration::from_secs(8);
-
-/// How long the broker is away in the test command; `MILLPOND_OUTAGE_SECONDS` asks for more.
-const OUTAGE: Duration = Duration::from_secs(20);
-
-/// The broker is killed under load and stays away; the clients wait, and are exact.
-#[test]
-fn clients_outlast_a_broker_that_stays_away() {
-    let asked = std::env::var("MILLPOND_OUTAGE_SECONDS").ok().and_then(|text| text.parse().ok());
-    let outage = asked.map_or(OUTAGE, Duration::from_secs);
-    let mut node = Node::new(NodeSettings::alone(), CLUSTER).unwrap();
-    let mut trial = Trial::new("outage", &node.address());
-    let mut clients = [trial.client(0), trial.client(1)];
-    trial.write(RECORDS, KEYS);
-    trial.settle();
-    trial.write(RECORDS, KEYS);
-    node.kill();
-    assert!(eventually(outage, || None::<()>).is_none());
-    node.start().unwrap();
-    let clock = SystemClock::new();
-    trial.settle();
-    let back = clock.elapsed();
-    trial.write(RECORDS, KEYS);
-    trial.settle();
-    for client in &mut clients {
-        assert!(!client.has_ended(), "a client gave up: {}", trial.said());
-    }
-    let checked = trial.verify();
-    println!("away for {outage:?}: what was left was done {back:?} after; {checked} results exact");
-}
 
 /// A clean end, a crash, and a halt of the only broker while two clients work.
 #[test]

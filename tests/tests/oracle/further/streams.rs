@@ -3,20 +3,17 @@
 use std::time::Duration;
 
 use pipeline::codec::{int64, nullable, utf8};
-use pipeline::{
-    JoinGrace, JoinWindows, Stream, StreamJoined, Table, Topology, TopologyBuilder, VersionedTable,
-};
+use pipeline::{JoinWindows, Stream, StreamJoined, Table, Topology, TopologyBuilder};
 
 use super::tables::{evens, referred};
-use super::{both, built, either, group_of, never_null, numbers, texts};
+use super::{both, built, either, group_of, numbers, texts};
 use crate::cases::joins::{join_windows, table};
 use crate::cases::{Agreement, Case, Params, Text, millis, present};
 
-/// `stream:table-...`, `stream:counts-...`, `stream:joined-...`.
+/// `stream:table-...`, `stream:counts-...`.
 fn with_table(name: &'static str, _: &Params) -> Topology {
     built(|builder| {
-        let all = crate::cases::texts(builder, "left");
-        let left = all.flat_map_values(|_, value| value);
+        let left = present(builder, "left");
         let out = match name {
             "stream:table-rekeyed-inner" => rekeyed_beside(&left)
                 .join(&table(builder, "right"), |_, left, right| both(left, Some(right))),
@@ -31,14 +28,7 @@ fn with_table(name: &'static str, _: &Params) -> Topology {
             "stream:counts-inner" => {
                 left.join(&counted(builder, "right"), |_, left, count| both(left, Some(count)))
             }
-            "stream:counts-left" => {
-                left.left_join(&counted(builder, "right"), |_, left, count| both(left, count))
-            }
-            _ => {
-                let rows = table(builder, "right")
-                    .outer_join(&all.materialize("left"), |_, right, left| either(right, left));
-                left.left_join(&rows, |_, left, row| both(left, row))
-            }
+            _ => left.left_join(&counted(builder, "right"), |_, left, count| both(left, count)),
         };
         out.to_with("out", utf8());
     })
@@ -63,27 +53,6 @@ fn with_global(name: &'static str, _: &Params) -> Topology {
             left.join_global(&rows, key, |_, left, right| both(left, Some(right)))
         } else {
             left.left_join_global(&rows, key, |_, left, right| both(left, right))
-        };
-        out.to_with("out", utf8());
-    })
-}
-
-/// `stream:versioned-...`: as of the records' times.
-fn with_versions(name: &'static str, params: &Params) -> Topology {
-    built(|builder| {
-        let history = millis(params.grace + params.size);
-        let rows: VersionedTable<Text, String> =
-            crate::cases::texts(builder, "right").materialize_versioned("rows", history);
-        let (left, grace) = if name.contains("-grace-") {
-            let grace = JoinGrace::with("waiting", millis(params.grace), utf8());
-            (never_null(builder, "left"), grace)
-        } else {
-            (present(builder, "left"), JoinGrace::none())
-        };
-        let out = if name.ends_with("-inner") {
-            left.join_as_of(&rows, grace, |_, left, right| both(left, Some(right)))
-        } else {
-            left.left_join_as_of(&rows, grace, |_, left, right| both(left, right))
         };
         out.to_with("out", utf8());
     })
@@ -172,13 +141,8 @@ pub(super) const CASES: &[Case] = &[
     texts("stream:table-filtered-left", with_table),
     texts("stream:counts-inner", with_table),
     texts("stream:counts-left", with_table),
-    texts("stream:joined-tables-left", with_table),
     texts("stream:global-inner", with_global),
     texts("stream:global-left", with_global),
-    texts("stream:versioned-inner", with_versions),
-    texts("stream:versioned-left", with_versions),
-    texts("stream:versioned-grace-inner", with_versions),
-    texts("stream:versioned-grace-left", with_versions),
     texts("streams:self-inner", with_itself),
     unmatched("streams:self-left", with_itself),
     unmatched("streams:self-outer", with_itself),
