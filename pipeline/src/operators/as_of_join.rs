@@ -5,8 +5,11 @@
 //! Streams; behind a repartition until all sources have, and then the result does not depend on
 //! what arrived first.
 //!
-//! **Format.** Meta `n`: stream time, next number. Entry: timestamp, number to source clock, length
-//! and bytes of the key, value.
+//! Records of the same time are given out by key, then in the order of their arrival, as in Kafka
+//! Streams.
+//!
+//! **Format.** Meta `n`: stream time, last number. Entry: timestamp, bytes of the key, number to
+//! source clock, 1 if there is a key or 0, value.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +30,9 @@ use crate::topology::{StoreRef, TopologyError};
 /// Records that are taken out at once.
 const PAGE: usize = 64;
 const META: &[u8] = &[kind::META, b'n'];
+/// An entry begins with its kind and a time, and ends with a number.
+const TIME_END: usize = 9;
+const NUMBER_BYTES: usize = 8;
 
 /// How long the records of a stream wait for updates of a versioned table.
 pub struct JoinGrace<V> {
@@ -74,7 +80,6 @@ impl<V: Value> JoinGrace<V> {
 struct AsOfJoin<K, V, T, W, F> {
     node: String,
     as_of: LookupAsOf<K, T>,
-    history_ms: i64,
     join: Arc<F>,
     waiting: Option<Waiting<V>>,
     next: Next<K, W>,
@@ -137,13 +142,8 @@ where
             Some(waiting) if ctx.sources_clock().is_some() => waiting.closes_at(at),
             _ => i64::MAX,
         };
-        // What the table has forgotten, seen from the record's own source.
-        let forgotten = ctx.sources_clock().is_some() && at < clock.saturating_sub(self.history_ms);
-        let found = if forgotten {
-            None
-        } else {
-            (self.as_of)(&record.key, Moment { at, read_until }, ctx)?
-        };
+        let moment = Moment { at, read_until, clock: ctx.sources_clock().map(|_| clock) };
+        let found = (self.as_of)(&record.key, moment, ctx)?;
         match (self.join)(&record.key, &record.value, found.as_ref()) {
             Some(value) => self.next.forward(record.with_value(value), ctx),
             None => Ok(()),
@@ -221,16 +221,12 @@ impl<V> Waiting<V> {
         let number = self.number.get() + 1;
         self.number.set(number, ctx);
         self.from.set(self.from.get().min(record.timestamp), ctx);
-        let mut stored = clock.to_be_bytes().to_vec();
-        let mut key = Vec::new();
-        let has_key = record.key.encode(&mut key);
-        let length = u32::try_from(key.len()).expect("a record is far smaller than 4 GiB");
-        stored.push(has_key.into());
-        stored.extend_from_slice(&length.to_be_bytes());
-        stored.extend_from_slice(&key);
-        self.codec.encode(&record.value, &mut stored)?;
         let mut at = bound(record.timestamp);
+        let has_key = record.key.encode(&mut at);
         at.extend_from_slice(&number.to_be_bytes());
+        let mut stored = clock.to_be_bytes().to_vec();
+        stored.push(has_key.into());
+        self.codec.encode(&record.value, &mut stored)?;
         ctx.put(self.store, &at, &stored);
         Ok(())
     }
@@ -256,10 +252,8 @@ impl<V> Waiting<V> {
     fn decode<K: Key>(&self, at: &[u8], stored: &[u8]) -> Result<(Record<K, V>, i64), CodecError> {
         let bad = || CodecError::new("not a record that waits");
         let (clock, rest) = stored.split_first_chunk::<8>().ok_or_else(bad)?;
-        let (has_key, rest) = rest.split_first().ok_or_else(bad)?;
-        let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(bad)?;
-        let length = u32::from_be_bytes(*length) as usize;
-        let (key, value) = rest.split_at_checked(length).ok_or_else(bad)?;
+        let (has_key, value) = rest.split_first().ok_or_else(bad)?;
+        let key = at.get(TIME_END..at.len().saturating_sub(NUMBER_BYTES)).ok_or_else(bad)?;
         let key = K::decode((*has_key == 1).then_some(key))?;
         let value = self.codec.decode(Some(value))?;
         let record = Record { key, value, timestamp: time_of(at) };
@@ -380,7 +374,7 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
         let mut stores = table.stores().to_vec();
         stores.extend(kept.iter().map(|(store, ..)| *store));
         let (node, join) = (self.next_name(kind), Arc::new(join));
-        let (as_of, history_ms) = (Arc::clone(&table.as_of), table.history_ms);
+        let as_of = Arc::clone(&table.as_of);
         let depends = !waits || !self.has_clocks(table);
         let delay_ms = kept.as_ref().map_or(0, |(_, grace_ms, _)| *grace_ms);
         let behind_ms = {
@@ -390,7 +384,6 @@ impl<K: Key, V: Clone + 'static> Stream<K, V> {
         let joined = self.then_timed(kind, stores, move |next| AsOfJoin {
             node: node.clone(),
             as_of: Arc::clone(&as_of),
-            history_ms,
             join: Arc::clone(&join),
             waiting: kept.as_ref().map(|(store, grace_ms, codec)| Waiting {
                 store: *store,

@@ -2,8 +2,9 @@
 //!
 //! An update is valid from its own timestamp to the next one of its row, whatever the order in
 //! which they come. What is older than the history, counted from the newest update, is forgotten;
-//! an update older than that changes nothing and is counted as late. Only updates that are the
-//! latest of their row are updates of the table; others complete its history.
+//! an update older than that changes nothing and is counted as late. The newest version of a row is
+//! never forgotten, however old it is. Only updates that are the latest of their row are updates of
+//! the table; others complete its history.
 //!
 //! **Format.** Numbers big-endian, times ordered, a key has its length in front.
 //! ```text
@@ -51,6 +52,8 @@ pub(super) struct Moment {
     pub(super) at: i64,
     /// Updates that were read later than this, by their own source's clock, are left out.
     pub(super) read_until: i64,
+    /// Behind a repartition, the clock of whoever asks: history is counted back from it.
+    pub(super) clock: Option<i64>,
 }
 
 /// One version of a row.
@@ -152,16 +155,10 @@ impl<K: Key, V: Value> Stream<K, Option<V>> {
                 Some(Stamped { value: version.value?, timestamp: version.from })
             }))
         });
-        let as_of: LookupAsOf<K, V> = Arc::new(move |key, Moment { at, read_until }, ctx| {
+        let as_of: LookupAsOf<K, V> = Arc::new(move |key, moment, ctx| {
             let Some(prefix) = prefix(key) else { return Ok(None) };
-            // Behind a repartition whoever asks knows what is kept.
-            if ctx.sources_clock().is_none() {
-                let now = StreamTime::new(read.store).get(ctx)?;
-                if at < now.saturating_sub(history_ms) {
-                    return Ok(None);
-                }
-            }
-            Ok(read.newest(&prefix, at, read_until, ctx)?.and_then(|version| version.value))
+            let version = read.as_of(&prefix, moment, history_ms, ctx)?;
+            Ok(version.and_then(|version| version.value))
         });
         VersionedTable {
             table: Table { changes, lookup, stores: vec![store] },
@@ -196,6 +193,26 @@ impl<V> Clone for Versions<V> {
 }
 
 impl<V> Versions<V> {
+    /// What a row was, as far as the table remembers.
+    fn as_of(
+        &self,
+        prefix: &[u8],
+        Moment { at, read_until, clock }: Moment,
+        history_ms: i64,
+        ctx: &mut Context<'_>,
+    ) -> Result<Option<Version<V>>, Fault> {
+        let now = clock.map_or_else(|| StreamTime::new(self.store).get(ctx), Ok)?;
+        if at >= now.saturating_sub(history_ms) {
+            return self.newest(prefix, at, read_until, ctx);
+        }
+        if read_until < i64::MAX {
+            // Which version was the newest then depends on what has been forgotten since.
+            return Ok(None);
+        }
+        let newest = self.newest(prefix, i64::MAX, i64::MAX, ctx)?;
+        Ok(newest.filter(|version| version.from <= at))
+    }
+
     /// The newest version of a row that is valid from `at` or before, of those read until
     /// `read_until`.
     fn newest(

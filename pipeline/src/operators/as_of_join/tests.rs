@@ -93,6 +93,42 @@ fn each_grace_in_four_ways() {
 }
 
 #[test]
+fn the_newest_version_is_remembered_whatever_its_age() {
+    let line = |topic: &str, key: &str, value: &str, at: i64| {
+        let value = format!("{:?}", format!("{key}:{value}"));
+        (topic.to_owned(), Some(key.to_owned()), Some(value), at)
+    };
+    let script: Script = vec![
+        line("rates", "EUR", "1", 100),
+        line("rates", "USD", "1", 100),
+        line("rates", "USD", "2", 110),
+        line("rates", "GBP", "gone", 120),
+        line("rates", "CHF", "1", 1_000),
+        line("orders", "CHF", "a", 1_000),
+        line("orders", "EUR", "b", 100),
+        line("orders", "EUR", "c", 99),
+        line("orders", "USD", "d", 109),
+        line("orders", "GBP", "e", 120),
+    ];
+    let expected = [
+        "CHF \"CHF:a CHF:1\" @1000",
+        "EUR \"EUR:b EUR:1\" @100",
+        "EUR \"EUR:c -\" @99",
+        "USD \"USD:d -\" @109",
+        "GBP \"GBP:e -\" @120",
+    ];
+    let directly = check_four_ways(&|| topology(50, None, false), &script, &["out"]);
+    assert_eq!(directly["out"].iter().map(text).collect::<Vec<_>>(), expected);
+    let mut driver = TopologyDriver::new(topology(50, None, true));
+    for (topic, key, value, at) in &script {
+        let bytes = |text: &Option<String>| text.as_ref().map(|text| text.clone().into_bytes());
+        driver.pipe_bytes(topic, bytes(key).as_deref(), bytes(value).as_deref(), *at);
+    }
+    let rekeyed: Vec<String> = driver.read_raw("out").iter().map(text).collect();
+    assert_eq!(rekeyed, expected);
+}
+
+#[test]
 fn a_grace_beyond_the_history_is_refused() {
     let builder = TopologyBuilder::new("app");
     let rates = builder.table_versioned::<String, i64>("rates", "rates", ms(500));
@@ -170,7 +206,7 @@ fn as_of(versions: &[Version], key: u8, at: i64, read_until: i64) -> String {
 fn kafka_streams(history: i64, grace: Option<i64>, steps: &[Step]) -> Vec<String> {
     let (mut table_time, mut stream_time) = (i64::MIN, i64::MIN);
     let mut versions: Vec<Version> = Vec::new();
-    let mut waiting: Vec<(i64, usize, u8)> = Vec::new();
+    let mut waiting: Vec<(i64, u8, usize)> = Vec::new();
     let mut out = Vec::new();
     for (id, (order, key, at, gone, _)) in steps.iter().copied().enumerate() {
         if !order {
@@ -182,7 +218,7 @@ fn kafka_streams(history: i64, grace: Option<i64>, steps: &[Step]) -> Vec<String
             continue;
         }
         stream_time = stream_time.max(at);
-        waiting.push((at, id, key));
+        waiting.push((at, key, id));
         let mut due: Vec<_> = Vec::new();
         match grace {
             None => due.append(&mut waiting),
@@ -195,8 +231,10 @@ fn kafka_streams(history: i64, grace: Option<i64>, steps: &[Step]) -> Vec<String
                 due.extend(waiting.drain(..ready));
             }
         }
-        for (at, id, key) in due {
-            let remembered = at >= table_time.saturating_sub(history);
+        for (at, key, id) in due {
+            // The newest version of a row is remembered for ever.
+            let is_newest = versions.iter().all(|v| v.key != key || v.at <= at);
+            let remembered = is_newest || at >= table_time.saturating_sub(history);
             let rate = if remembered { as_of(&versions, key, at, i64::MAX) } else { "-".into() };
             out.push(format!("k{key} \"{key}:{id} {rate}\" @{at}"));
         }
