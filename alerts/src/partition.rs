@@ -143,6 +143,12 @@ impl Partition {
         self.calls.insert(offset, task);
     }
 
+    /// The offsets of the deliveries that have not ended.
+    #[cfg(test)]
+    pub(crate) fn under_way(&self) -> Vec<u64> {
+        self.calls.keys().copied().collect()
+    }
+
     /// How many deliveries have not ended.
     pub(crate) fn calls(&self) -> usize {
         self.calls.len()

@@ -114,7 +114,7 @@ impl<'a> Session<'a> {
                 Phase::Draining { deadline } => break self.drain(deadline).err(),
                 Phase::Killed => break None,
             }
-            match self.turn() {
+            match self.turn(WAIT) {
                 Ok(()) if !self.disabled => {}
                 Ok(()) => {
                     let deadline = self.worker.clock().elapsed() + REVOKE_WAIT;
@@ -127,12 +127,13 @@ impl<'a> Session<'a> {
         end.unwrap_or(End::Stopped)
     }
 
-    fn turn(&mut self) -> Result<(), End> {
+    /// Does what is to be done, and waits at most `wait` for more.
+    fn turn(&mut self, wait: Duration) -> Result<(), End> {
         self.collect(Duration::ZERO)?;
         self.dispatch();
         self.housekeep()?;
         self.commit()?;
-        let wait = if self.committing.is_some() { COMMIT_WAIT } else { WAIT };
+        let wait = if self.committing.is_some() { wait.min(COMMIT_WAIT) } else { wait };
         let holds_back = self.is_full() || self.partitions.values().any(Partition::is_queued);
         self.set_paused(holds_back);
         if holds_back {
@@ -429,3 +430,6 @@ fn begin(
     let delivery = worker.courier.clone().run(job, schedule, sender.clone());
     tasks.spawn_on(delivery, &worker.runtime)
 }
+
+#[cfg(test)]
+mod tests;
