@@ -6,11 +6,17 @@
 //! never forgotten, however old it is. Only updates that are the latest of their row are updates of
 //! the table; others complete its history.
 //!
-//! **Format.** Numbers big-endian, times ordered, a key has its length in front.
+//! Behind a repartition updates of a row that are valid from the same time are all kept, each with
+//! its source's clock: a join leaves out what was read too late for it, and must find what it would
+//! have found if that had not come yet. The one that was read last counts, in the order of clock,
+//! source, partition and offset. Elsewhere the last to arrive replaces the others.
+//!
+//! **Format.** Numbers big-endian, times ordered, newest first; a key has its length in front.
 //! ```text
-//! meta  t                                    stream time
-//! entry 0  length key  valid from, newest first    source clock, then 1 and the value, or 0
-//! entry 1  time  length key  valid from            nothing: may be forgotten from `time` on
+//! meta  t                             stream time
+//! entry 0  version = length key  valid from [clock source partition offset]
+//!                                     source clock, then 1 and the value, or 0
+//! entry 1  time  version              nothing: from `time` on nobody asks for older versions
 //! ```
 
 use std::sync::Arc;
@@ -18,6 +24,7 @@ use std::time::Duration;
 
 use super::kind;
 use super::stream_time::{StreamTime, put_time};
+use crate::aggregates::At;
 use crate::codec::{CodecError, Serde, Value, json, nullable};
 use crate::dsl::{Consumed, Lookup, Stamped, Stream, Table, TopologyBuilder};
 use crate::key::Key;
@@ -28,6 +35,8 @@ use crate::topology::StoreRef;
 
 const VERSION: u8 = 0;
 const EXPIRY: u8 = 1;
+/// Of a version's key, what stands behind the row's: two times, source, partition and offset.
+const VERSION_BYTES_MAX: usize = 8 + 8 + 2 + 4 + 8;
 /// Versions that are read at once.
 const PAGE: usize = 64;
 /// Versions forgotten in one commit at most, so that a commit stays short.
@@ -222,13 +231,12 @@ impl<V> Versions<V> {
         read_until: i64,
         ctx: &Context<'_>,
     ) -> Result<Option<Version<V>>, Fault> {
-        let mut from = version_key(prefix, at);
-        let to = version_key(prefix, i64::MIN);
+        let (mut from, to) = (version_key(prefix, at), end_of(prefix));
         let mut limit = 1;
         loop {
-            let page = ctx.scan(self.store, (&from, &past(&to)), limit)?;
+            let page = ctx.scan(self.store, (&from, &to), limit)?;
             for (key, stored) in &page {
-                let version = self.decode(key, stored, ctx)?;
+                let version = self.decode(prefix, key, stored, ctx)?;
                 if version.clock <= read_until {
                     return Ok(Some(version));
                 }
@@ -241,39 +249,60 @@ impl<V> Versions<V> {
         }
     }
 
-    /// From when the version after `at` is valid.
-    fn next_after(&self, prefix: &[u8], at: i64, ctx: &Context<'_>) -> Result<Option<i64>, Fault> {
-        let (mut from, to) = (version_key(prefix, i64::MAX), version_key(prefix, at));
-        let mut next = None;
-        loop {
-            let page = ctx.scan(self.store, (&from, &to), PAGE)?;
-            let Some((last, _)) = page.last() else { return Ok(next) };
-            next = Some(valid_from(last));
-            if page.len() < PAGE {
-                return Ok(next);
-            }
-            from = past(last);
-        }
+    /// The version at `key`, or the one before it.
+    fn at_or_before(&self, key: &[u8], ctx: &Context<'_>) -> Result<Option<Version<V>>, Fault> {
+        let prefix = prefix_of(key);
+        let found = ctx.scan(self.store, (key, &end_of(prefix)), 1)?;
+        found.first().map(|(key, stored)| self.decode(prefix, key, stored, ctx)).transpose()
     }
 
-    fn decode(&self, key: &[u8], stored: &[u8], ctx: &Context<'_>) -> Result<Version<V>, Fault> {
+    fn decode(
+        &self,
+        prefix: &[u8],
+        key: &[u8],
+        stored: &[u8],
+        ctx: &Context<'_>,
+    ) -> Result<Version<V>, Fault> {
         let bad = || CodecError::new("not a version of a row");
         let decoded = stored.split_first_chunk::<8>().ok_or_else(bad).and_then(|(clock, rest)| {
             let (present, value) = rest.split_first().ok_or_else(bad)?;
             let value = (*present == 1).then(|| self.codec.decode(Some(value))).transpose()?;
-            Ok(Version { from: valid_from(key), clock: i64::from_be_bytes(*clock), value })
+            let from = !time_at(key, prefix.len());
+            Ok(Version { from, clock: i64::from_be_bytes(*clock), value })
         });
         decoded.map_err(|error| ctx.bad_state(&self.node, &error))
     }
 
-    fn put(&self, prefix: &[u8], version: &Version<V>, ctx: &mut Context<'_>) -> Result<(), Fault> {
+    fn put(&self, key: &[u8], version: &Version<V>, ctx: &mut Context<'_>) -> Result<(), Fault> {
         let mut stored = version.clock.to_be_bytes().to_vec();
         stored.push(version.value.is_some().into());
         if let Some(value) = &version.value {
             let encoded = self.codec.encode(value, &mut stored);
             encoded.map_err(|error| ctx.bad_state(&self.node, &error))?;
         }
-        ctx.put(self.store, &version_key(prefix, version.from), &stored);
+        ctx.put(self.store, key, &stored);
+        Ok(())
+    }
+
+    /// Forgets what was before the version at `key`, and that too if it is a deletion: without it
+    /// there is nothing just the same.
+    fn forget_before(&self, key: &[u8], ctx: &mut Context<'_>) -> Result<(), Fault> {
+        let (mut from, to) = (past(key), end_of(prefix_of(key)));
+        loop {
+            let page = ctx.scan(self.store, (&from, &to), PAGE)?;
+            for (older, _) in &page {
+                ctx.delete(self.store, older);
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == PAGE => from = past(last),
+                _ => break,
+            }
+        }
+        let is_deletion =
+            |stored: Option<&[u8]>| stored.is_some_and(|stored| stored.get(8) == Some(&0));
+        if ctx.read(self.store, key, is_deletion)? {
+            ctx.delete(self.store, key);
+        }
         Ok(())
     }
 }
@@ -311,48 +340,24 @@ impl<K: Key, V: Clone> Operator<K, Option<V>> for Versioned<K, V> {
             ctx.count_dropped(&self.versions.node, "late");
             return Ok(());
         }
-        let before = self.versions.newest(&prefix, timestamp, i64::MAX, ctx)?;
-        let next = self.versions.next_after(&prefix, timestamp, ctx)?;
-        if let Some(before) = &before {
-            self.supersede(&prefix, before, (timestamp, next), ctx);
-        }
         let clock = ctx.source_clock().unwrap_or(timestamp);
-        let version = Version { from: timestamp, clock, value };
-        self.versions.put(&prefix, &version, ctx)?;
-        let (store, expires) = (self.versions.store, expires_at(&version, next));
-        if let Some(expires) = expires {
-            ctx.put(store, &expiry_key(expires, &prefix, timestamp), &[]);
+        let (store, mut at, mut known) =
+            (self.versions.store, version_key(&prefix, timestamp), timestamp);
+        if ctx.sources_clock().is_some() {
+            put_place(&mut at, clock, ctx.at(timestamp));
+            // Until then somebody may ask who leaves this version out, and wants the one before.
+            known = clock;
         }
-        if next.is_some() {
+        let is_newest = ctx.scan(store, (&prefix, &at), 1)?.is_empty();
+        let before = if is_newest { self.versions.at_or_before(&at, ctx)? } else { None };
+        let version = Version { from: timestamp, clock, value };
+        self.versions.put(&at, &version, ctx)?;
+        ctx.put(store, &expiry_key(known, &at), &[]);
+        if !is_newest {
             return Ok(());
         }
         let value = Change { new: version.value, old: before.and_then(|before| before.value) };
         self.next.forward(Record { key, value, timestamp }, ctx)
-    }
-}
-
-impl<K, V> Versioned<K, V> {
-    /// The version before the one that comes at `at` ends there; `next` is where it ended.
-    fn supersede(
-        &self,
-        prefix: &[u8],
-        before: &Version<V>,
-        (at, next): (i64, Option<i64>),
-        ctx: &mut Context<'_>,
-    ) {
-        let (store, from) = (self.versions.store, before.from);
-        let was = expires_at(before, next);
-        // The version at `at` itself is replaced.
-        let is = if from == at { None } else { expires_at(before, Some(at)) };
-        if was == is {
-            return;
-        }
-        if let Some(was) = was {
-            ctx.delete(store, &expiry_key(was, prefix, from));
-        }
-        if let Some(is) = is {
-            ctx.put(store, &expiry_key(is, prefix, from), &[]);
-        }
     }
 }
 
@@ -370,22 +375,12 @@ impl<K, V> Timed for Versioned<K, V> {
         let gone = ctx.scan(store, (&from, &to), PURGED_MAX)?;
         for (expiry, _) in &gone {
             ctx.delete(store, expiry);
-            let (prefix, from) = split_expiry(expiry);
-            ctx.delete(store, &version_key(&prefix, from));
+            self.versions.forget_before(&version_of(expiry), ctx)?;
         }
         if gone.len() < PURGED_MAX {
             self.purged_to = horizon;
         }
         Ok(())
-    }
-}
-
-/// From when on a version can be forgotten once history has gone past it: a value when the next
-/// one is valid, a deletion at once, for nothing is what there was before anyway.
-fn expires_at<V>(version: &Version<V>, next: Option<i64>) -> Option<i64> {
-    match version.value {
-        Some(_) => next,
-        None => Some(version.from),
     }
 }
 
@@ -400,20 +395,35 @@ fn prefix(key: &impl Key) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Newer versions come first.
+/// What a version's key begins with.
+fn prefix_of(version_key: &[u8]) -> &[u8] {
+    let length = version_key[2..6].try_into().expect("a length has four bytes");
+    &version_key[..6 + u32::from_be_bytes(length) as usize]
+}
+
+/// Behind all versions of a row.
+fn end_of(prefix: &[u8]) -> Vec<u8> {
+    [prefix, &[0xff; VERSION_BYTES_MAX + 1]].concat()
+}
+
+/// Newer versions come first: before all that are valid from `from`.
 fn version_key(prefix: &[u8], from: i64) -> Vec<u8> {
     let mut key = prefix.to_vec();
     put_time(&mut key, !from);
     key
 }
 
+/// Appends where an update comes from, the one that was read last first.
+fn put_place(key: &mut Vec<u8>, clock: i64, at: At) {
+    put_time(key, !clock);
+    key.extend_from_slice(&(!at.source).to_be_bytes());
+    key.extend_from_slice(&(!at.partition).to_be_bytes());
+    key.extend_from_slice(&(!at.offset).to_be_bytes());
+}
+
 /// The first key after `key`.
 fn past(key: &[u8]) -> Vec<u8> {
     [key, &[0]].concat()
-}
-
-fn valid_from(version_key: &[u8]) -> i64 {
-    !time_at(version_key, version_key.len() - 8)
 }
 
 fn expiry_bound(time: i64) -> Vec<u8> {
@@ -422,17 +432,15 @@ fn expiry_bound(time: i64) -> Vec<u8> {
     key
 }
 
-fn expiry_key(time: i64, prefix: &[u8], from: i64) -> Vec<u8> {
+fn expiry_key(time: i64, version_key: &[u8]) -> Vec<u8> {
     let mut key = expiry_bound(time);
-    key.extend_from_slice(&prefix[2..]);
-    put_time(&mut key, from);
+    key.extend_from_slice(&version_key[2..]);
     key
 }
 
-/// The prefix of the row, and from when its version is valid.
-fn split_expiry(key: &[u8]) -> (Vec<u8>, i64) {
-    let end = key.len() - 8;
-    ([&[kind::ENTRY, VERSION], &key[10..end]].concat(), time_at(key, end))
+/// The key of the version that an expiry is of.
+fn version_of(expiry: &[u8]) -> Vec<u8> {
+    [&[kind::ENTRY, VERSION], &expiry[10..]].concat()
 }
 
 fn time_at(key: &[u8], at: usize) -> i64 {

@@ -33,12 +33,16 @@ fn record(topic: &str, key: &[u8], value: &str, timestamp_ms: i64) -> Input {
 }
 
 /// Runs a topology in `scenario`, with `actions` and then rest.
-fn check(name: &str, mut scenario: Scenario, actions: &[Action], records: Vec<Input>) {
+fn check(name: &str, scenario: Scenario, actions: &[Action], records: Vec<Input>) {
+    check_inputs(name, scenario, actions, Inputs::as_scheduled(records));
+}
+
+fn check_inputs(name: &str, mut scenario: Scenario, actions: &[Action], inputs: Inputs) {
     let (simulation, _folder) = simulation(None);
     let subject = simulation.subjects.iter().find(|subject| subject.name() == name).unwrap();
     let step = |action: &Action| Step { action: action.clone(), dice: 0 };
     scenario.steps = actions.iter().map(step).collect();
-    let script = Script { scenario, inputs: Inputs::as_scheduled(records), journaled: false };
+    let script = Script { scenario, inputs, journaled: false };
     let outcome = simulation.play(subject, &script);
     assert_eq!(outcome.faults, []);
 }
@@ -76,4 +80,25 @@ fn a_position_counts_when_all_tasks_have_spoken_of_it() {
     (scenario.workers, scenario.machines, scenario.limits.turn_ms) = (2, 3, 20);
     let records = vec![record("hops-in", b"k0", "5", BASE_MS + 13_016)];
     check("sim-hops", scenario, &[Action::Turn(0)], records);
+}
+
+/// An update came again, the second time too late for a record that had met it or was about to:
+/// the second took the place of the first, and whether they met depended on what came first.
+#[test]
+fn an_update_that_comes_again_does_not_take_the_first_one_away() {
+    let mut scenario = calm();
+    scenario.partitions = 1;
+    (scenario.limits.commit_interval_ms, scenario.limits.progress_interval_ms) = (30, 100);
+    (scenario.limits.poll_records_max, scenario.limits.fetch_bytes_max) = (1, 300);
+    let update = record("as-of-rows", b"k6", "26", BASE_MS + 16_141);
+    let rest = vec![
+        update.clone(),
+        record("as-of-in", b"k7", "32", BASE_MS + 17_202),
+        record("as-of-rows", b"k2", "34", BASE_MS + 23_328),
+        update,
+        record("as-of-in", b"k5", "35", BASE_MS + 23_063),
+    ];
+    let last = |topic: &str| record(topic, b"last", "-1", BASE_MS + 1_000_000);
+    let last = vec![last("as-of-rows"), last("as-of-in")];
+    check_inputs("sim-as-of", scenario, &[], Inputs { rest, last, ..Inputs::default() });
 }
