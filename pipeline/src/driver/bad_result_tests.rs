@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use crate::aggregates::Sum;
 use crate::codec::int64;
 use crate::driver::TopologyDriver;
 use crate::processor::{KeyValueStore, Processor, ProcessorContext, ProcessorError, Schedule};
 use crate::{
-    BufferConfig, JoinGrace, JoinWindows, Record, Stream, StreamJoined, Suppressed, TimeWindows,
-    Topology, TopologyBuilder,
+    BufferConfig, JoinGrace, JoinWindows, Record, SlidingWindows, Stream, StreamJoined, Suppressed,
+    TimeWindows, Topology, TopologyBuilder,
 };
 
 type Ints = Stream<String, i64>;
@@ -120,6 +121,41 @@ fn a_suppressed_table_forgets_a_record_that_comes_to_nothing() {
     let (out, dead) = run(held(), &input);
     assert_eq!(out, ["2 @10000", "3 @20000", "4 @30000"]);
     assert_eq!(dead, 1);
+}
+
+/// Windows that a record has closed are open again when it comes to nothing: final ones, put
+/// together from parts and not.
+#[test]
+fn windows_forget_a_record_that_comes_to_nothing() {
+    let hopping = TimeWindows::of_size_with_no_grace(seconds(4)).advance_by(seconds(2));
+    let tumbling = TimeWindows::of_size_with_no_grace(seconds(4));
+    let sliding = SlidingWindows::of_time_difference_with_no_grace(seconds(4));
+    let sum = || Sum::of(|n: &i64| *n);
+    let tumbling = || {
+        topology(|_, stream| {
+            let held = stream.group_by_key().windowed_by(tumbling).emit_final();
+            held.aggregate_by("sums", sum()).to_stream().to_with("out", int64());
+            fragile(stream).to("behind");
+        })
+    };
+    let hopping = || {
+        topology(|_, stream| {
+            let held = stream.group_by_key().windowed_by(hopping).emit_final();
+            held.aggregate_by("sums", sum()).to_stream().to_with("out", int64());
+            fragile(stream).to("behind");
+        })
+    };
+    let sliding = || {
+        topology(|_, stream| {
+            let held = stream.group_by_key().windowed_by(sliding).emit_final();
+            held.aggregate_by("sums", sum()).to_stream().to_with("out", int64());
+            fragile(stream).to("behind");
+        })
+    };
+    let input: Input = mixed().into_iter().map(|(_, key, n, at)| ("in", key, n, at)).collect();
+    comes_to_nothing(&tumbling, &input);
+    comes_to_nothing(&hopping, &input);
+    comes_to_nothing(&sliding, &input);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::dsl::{SlidingWindows, Table};
 use crate::key::Key;
 use crate::operator::{Fault, Operator, Timed};
 use crate::record::{Record, Window, Windowed};
-use crate::task::Context;
+use crate::task::{Context, Remembered};
 
 /// Aggregates over sliding windows that are told of when they close.
 pub(super) struct SlidingFinal<K, V, G: Aggregator<K, V>> {
@@ -25,12 +25,12 @@ pub(super) struct SlidingFinal<K, V, G: Aggregator<K, V>> {
     parts: WindowParts<K, V, G>,
     time: WindowTime,
     late: LateRecords<V>,
-    /// Windows that end before this are closed and told of.
-    closed_to: Option<i64>,
+    /// Windows that end before this are closed and told of; `None` until it is known.
+    closed_to: Option<Remembered>,
     /// What waited until the windows that end before this were closed has been taken in.
-    taken_to: i64,
+    taken_to: Remembered,
     /// No window that is noted ends before this.
-    earliest: i64,
+    earliest: Remembered,
     key: Vec<u8>,
 }
 
@@ -85,26 +85,22 @@ impl<K: Key, V, G: Aggregator<K, V>> SlidingFinal<K, V, G> {
         let ends = [self.first_end(timestamp), timestamp + 1 + self.windows.size_ms];
         for end in ends.into_iter().filter(|end| *end >= closed.max(closed_to)) {
             self.parts.note_due(end, &self.key, ctx);
-            if end < self.earliest {
-                ctx.touch();
-                self.earliest = end;
-            }
+            self.earliest.set(self.earliest.get().min(end), ctx);
         }
         Ok(())
     }
 
     fn closed_to(&mut self, ctx: &mut Context<'_>) -> Result<i64, Fault> {
-        if let Some(closed_to) = self.closed_to {
-            return Ok(closed_to);
+        if let Some(closed_to) = &self.closed_to {
+            return Ok(closed_to.get());
         }
         let closed_to = self.windows.closed_before(self.time.reached(ctx)?);
-        self.closed_to = Some(closed_to);
+        self.closed_to = Some(Remembered::new(closed_to));
         Ok(closed_to)
     }
 
     fn set_closed_to(&mut self, closed_to: i64, ctx: &mut Context<'_>) {
-        ctx.touch();
-        self.closed_to = Some(closed_to);
+        self.closed_to.get_or_insert_with(|| Remembered::new(closed_to)).set(closed_to, ctx);
     }
 
     /// Tells of the windows that end before `closed`, by end and key.
@@ -112,13 +108,14 @@ impl<K: Key, V, G: Aggregator<K, V>> SlidingFinal<K, V, G> {
         if closed <= self.closed_to(ctx)? {
             return Ok(());
         }
-        if self.earliest < closed {
-            while let Some(due) = self.parts.take_due(self.earliest, closed, ctx)? {
+        if self.earliest.get() < closed {
+            while let Some(due) = self.parts.take_due(self.earliest.get(), closed, ctx)? {
                 for (entry, _) in &due {
                     self.tell(time_of(entry), &entry[KEY_AT..], ctx)?;
                 }
             }
-            self.earliest = self.parts.first_due(closed, i64::MAX, ctx)?.unwrap_or(i64::MAX);
+            let earliest = self.parts.first_due(closed, i64::MAX, ctx)?.unwrap_or(i64::MAX);
+            self.earliest.set(earliest, ctx);
         }
         self.set_closed_to(closed, ctx);
         self.parts.purge(closed.saturating_sub(self.windows.size_ms), ctx)
@@ -126,10 +123,10 @@ impl<K: Key, V, G: Aggregator<K, V>> SlidingFinal<K, V, G> {
 
     /// Tells of the window of `key` that ends with `end`, if it has records.
     fn tell(&mut self, end: i64, key: &[u8], ctx: &mut Context<'_>) -> Result<(), Fault> {
-        if self.taken_to < end {
+        if self.taken_to.get() < end {
             self.set_closed_to(end, ctx);
             self.parts.take_in(end, i64::MAX, ctx)?;
-            self.taken_to = end;
+            self.taken_to.set(end, ctx);
         }
         let window = Window { start: end - self.windows.size_ms, end };
         self.parts.tell(window, (key, end + 1), ctx)?;
@@ -155,8 +152,8 @@ impl<K: Key, V, G: Aggregator<K, V>> SlidingFinal<K, V, G> {
             time: time(),
             late: late(),
             closed_to: None,
-            taken_to: i64::MIN,
-            earliest: i64::MIN,
+            taken_to: Remembered::new(i64::MIN),
+            earliest: Remembered::new(i64::MIN),
             key: Vec::new(),
         });
         Table::not_kept(changes)

@@ -82,12 +82,12 @@ pub(crate) struct Expiring {
     store: StoreRef,
     /// Everything before this is gone already: the next scan begins here, not among the
     /// tombstones of the last ones.
-    purged_to: i64,
+    purged_to: Remembered,
 }
 
 impl Expiring {
     pub(crate) fn new(store: StoreRef) -> Self {
-        Self { store, purged_to: i64::MIN }
+        Self { store, purged_to: Remembered::new(i64::MIN) }
     }
 
     /// Takes out the entries whose time is before `open_from`, in order, at most `limit` of them;
@@ -98,36 +98,37 @@ impl Expiring {
         limit: usize,
         ctx: &mut Context<'_>,
     ) -> Result<Vec<Entry>, Fault> {
-        if open_from <= self.purged_to {
+        if open_from <= self.purged_to.get() {
             return Ok(Vec::new());
         }
-        let (from, to) = (bound(self.purged_to), bound(open_from));
+        let (from, to) = (bound(self.purged_to.get()), bound(open_from));
         let taken = ctx.scan(self.store, (&from, &to), limit)?;
         for (key, _) in &taken {
             ctx.delete(self.store, key);
         }
-        ctx.touch();
-        self.purged_to = match taken.last() {
+        let purged_to = match taken.last() {
             Some((key, _)) if taken.len() == limit => time_of(key),
             _ => open_from,
         };
+        self.purged_to.set(purged_to, ctx);
         Ok(taken)
     }
 
     /// Deletes the entries whose time is before `open_from`, as many as fit in one commit.
     pub(crate) fn purge(&mut self, open_from: i64, ctx: &mut Context<'_>) -> Result<(), Fault> {
-        if open_from <= self.purged_to {
+        if open_from <= self.purged_to.get() {
             return Ok(());
         }
-        let (from, to) = (bound(self.purged_to), bound(open_from));
+        let (from, to) = (bound(self.purged_to.get()), bound(open_from));
         let gone = ctx.scan(self.store, (&from, &to), PURGED_MAX)?;
         for (key, _) in &gone {
             ctx.delete(self.store, key);
         }
-        self.purged_to = match gone.last() {
+        let purged_to = match gone.last() {
             Some((key, _)) if gone.len() == PURGED_MAX => time_of(key),
             _ => open_from,
         };
+        self.purged_to.set(purged_to, ctx);
         Ok(())
     }
 }

@@ -14,7 +14,7 @@ use crate::dsl::{FixedWindows, Table, TimeWindows};
 use crate::key::Key;
 use crate::operator::{Fault, Operator, Timed};
 use crate::record::{Record, Windowed};
-use crate::task::Context;
+use crate::task::{Context, Remembered};
 
 /// The panes of hopping windows.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +41,8 @@ pub(super) struct PaneAggregate<K, V, G: Aggregator<K, V>> {
     parts: WindowParts<K, V, G>,
     time: WindowTime,
     late: LateRecords<V>,
-    /// Windows that begin before this are closed and told of.
-    closed_to: Option<i64>,
+    /// Windows that begin before this are closed and told of; `None` until it is known.
+    closed_to: Option<Remembered>,
     key: Vec<u8>,
 }
 
@@ -109,17 +109,16 @@ impl<K: Key, V, G: Aggregator<K, V>> PaneAggregate<K, V, G> {
     }
 
     fn closed_to(&mut self, ctx: &mut Context<'_>) -> Result<i64, Fault> {
-        if let Some(closed_to) = self.closed_to {
-            return Ok(closed_to);
+        if let Some(closed_to) = &self.closed_to {
+            return Ok(closed_to.get());
         }
         let closed_to = self.panes.windows.open_from(self.time.reached(ctx)?).max(0);
-        self.closed_to = Some(closed_to);
+        self.closed_to = Some(Remembered::new(closed_to));
         Ok(closed_to)
     }
 
     fn set_closed_to(&mut self, closed_to: i64, ctx: &mut Context<'_>) {
-        ctx.touch();
-        self.closed_to = Some(closed_to);
+        self.closed_to.get_or_insert_with(|| Remembered::new(closed_to)).set(closed_to, ctx);
     }
 
     /// Tells of the windows that are closed now, by start and key.

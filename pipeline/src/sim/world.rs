@@ -308,19 +308,22 @@ impl<'a> World<'a> {
     }
 
     fn zombie(&mut self, dice: &mut Dice) {
-        if self.zombies.is_empty() {
-            return;
+        if !self.zombies.is_empty() {
+            let log_fails = self.log_excused || self.scenario.trouble.is_with_the_log();
+            self.zombie_turn(dice.below(self.zombies.len()), log_fails);
         }
-        let at = dice.below(self.zombies.len());
+    }
+
+    /// A worker that was replaced takes a turn; it is gone when it has noticed, or when the log,
+    /// if that fails, has stopped it.
+    fn zombie_turn(&mut self, at: usize, log_fails: bool) {
         let zombie = &mut self.zombies[at];
         let taken = catch_unwind(AssertUnwindSafe(|| zombie.worker.run_once(Duration::ZERO)));
         match taken {
             Ok(Ok(_)) if self.has_lost_its_place() => drop(self.zombies.remove(at)),
             Ok(Ok(_)) => {}
             Ok(Err(WorkerError::Fenced { .. })) => drop(self.zombies.remove(at)),
-            Ok(Err(_)) if self.log_excused || self.scenario.trouble.is_with_the_log() => {
-                drop(self.zombies.remove(at));
-            }
+            Ok(Err(_)) if log_fails => drop(self.zombies.remove(at)),
             Ok(Err(error)) => self.fault("a worker stops for a reason", error.to_string()),
             Err(panic) => self.panicked(panic.as_ref()),
         }

@@ -100,11 +100,6 @@ impl Store {
         self.undo.len()
     }
 
-    /// Takes back what has changed since [`Self::begin`].
-    pub fn undo(&mut self) {
-        self.undo_to(0);
-    }
-
     /// Takes back what has changed since `mark` was answered by [`Self::mark`], which was after the
     /// last [`Self::begin`].
     pub fn undo_to(&mut self, mark: usize) {

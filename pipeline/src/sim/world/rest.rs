@@ -2,7 +2,6 @@
 //! to do.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use stores::state::StateImage;
 
@@ -92,15 +91,7 @@ impl World<'_> {
     fn round(&mut self) -> bool {
         let mut busy = !self.zombies.is_empty();
         for at in (0..self.zombies.len()).rev() {
-            let zombie = &mut self.zombies[at];
-            let taken = catch_unwind(AssertUnwindSafe(|| zombie.worker.run_once(Duration::ZERO)));
-            match taken {
-                Ok(Ok(_)) if self.has_lost_its_place() => drop(self.zombies.remove(at)),
-                Ok(Ok(_)) => {}
-                Ok(Err(WorkerError::Fenced { .. })) => drop(self.zombies.remove(at)),
-                Ok(Err(error)) => self.fault("a worker stops for a reason", error.to_string()),
-                Err(panic) => self.panicked(panic.as_ref()),
-            }
+            self.zombie_turn(at, false);
         }
         for index in 0..self.workers.len() {
             let is_there = self.workers[index].is_some();

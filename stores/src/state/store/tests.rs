@@ -68,7 +68,7 @@ fn run(store: &mut Store, step: &Step, model: &mut Model) {
             model.marked = None;
         }
         Step::Undo => {
-            store.undo();
+            store.undo_to(0);
             model.now.clone_from(&model.begun);
             model.marked = None;
         }
