@@ -20,6 +20,7 @@ mod operators;
 pub mod processor;
 pub mod record;
 pub mod sim;
+pub mod standby;
 mod task;
 mod topology;
 pub mod worker;

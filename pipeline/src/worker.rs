@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub use stats::{InputStats, WorkerStats};
 use stores::fail_point::{self, FailPoint};
-use stores::state::StateDb;
+use stores::state::{Claim, StateDb};
 pub use thread::{WorkerHandle, spawn};
 
 use self::recovery::Reopening;
@@ -135,6 +135,8 @@ pub struct Worker {
     member: Box<dyn Member>,
     assigned: BTreeSet<TopicPartition>,
     tasks: BTreeMap<TaskId, Task>,
+    /// The stores of the tasks whose inputs are assigned: nobody else in this process writes them.
+    claims: BTreeMap<TaskId, Vec<Claim>>,
     globals: Globals,
     poison: Poison,
     in_flight: Option<InFlight>,
@@ -174,6 +176,7 @@ impl Worker {
             member,
             assigned: BTreeSet::new(),
             tasks: BTreeMap::new(),
+            claims: BTreeMap::new(),
             globals,
             poison: Poison::new(),
             in_flight: None,

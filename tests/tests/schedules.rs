@@ -1,8 +1,8 @@
 //! Replay equality: whatever the number of workers, the sizes of batches, the commits, kills and
 //! rebalances, the last value of each key and the set of alerts are the same.
 //!
-//! Two workers of one group run the real tasks over a log in memory; a seed decides what happens
-//! when. The topology repartitions, so lateness must not depend on the order of arrival.
+//! Two workers of one group run the real tasks over a log in memory, and each machine has standbys
+//! of the other's; a seed decides what happens when. The topology repartitions, so lateness must not depend on the order of arrival.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use pipeline::format::CONTROL_HEADER;
 use pipeline::log::embedded::{EmbeddedLog, EmbeddedSettings};
 use pipeline::log::storage::{FailedWrite, MemoryStorage};
 use pipeline::log::{BatchBuilder, Cleanup, Commit, Log, Outcome, TopicPartition, partition_for};
+use pipeline::standby::{Standby, StandbyParts, StandbySettings};
 use pipeline::worker::{Worker, WorkerParts, WorkerSettings, WorkerStats};
 use pipeline::{
     AlertRule, Plan, Severity, TimeWindows, Topology, TopologyBuilder, ViewFields, Windowed,
@@ -52,6 +53,8 @@ enum Step {
     Append(usize),
     /// Lets worker 0 or 1 take a turn.
     Turn(usize),
+    /// Lets the standbys of a machine take a turn.
+    Stand(usize),
     /// Kills a worker: what it has not committed is lost.
     Kill(usize),
     /// A worker commits and leaves.
@@ -66,6 +69,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         3 => (1..30_usize).prop_map(Step::Append),
         8 => (0..2_usize).prop_map(Step::Turn),
+        4 => (0..2_usize).prop_map(Step::Stand),
         1 => (0..2_usize).prop_map(Step::Kill),
         1 => (0..2_usize).prop_map(Step::Close),
         1 => (0..2_usize, any::<bool>()).prop_map(|(index, made)| Step::Fail(index, made)),
@@ -93,6 +97,8 @@ struct World {
     /// Each worker has a machine, and so a state, of its own.
     states: [Arc<StateDb>; 2],
     workers: [Option<Worker>; 2],
+    /// Each machine keeps the stores of the other's tasks warm.
+    standbys: [Standby; 2],
 }
 
 impl World {
@@ -106,7 +112,20 @@ impl World {
         let plan = Plan::make(Arc::new(topology()), log.as_ref(), (PARTITIONS, keep)).unwrap();
         let state = || Arc::new(StateDb::in_memory().unwrap());
         let (plan, states) = (Arc::new(plan), [state(), state()]);
-        Self { storage, log, clock, plan, states, workers: [None, None] }
+        let standby = |index: usize| {
+            let parts = StandbyParts {
+                plan: Arc::clone(&plan),
+                log: Arc::clone(&log) as _,
+                state: Arc::clone(&states[index]),
+                clock: Arc::clone(&clock) as _,
+                stats: Arc::default(),
+            };
+            let look_interval = Duration::from_millis(50);
+            let settings = StandbySettings::new(&format!("w{index}"), 1);
+            Standby::new(parts, StandbySettings { look_interval, ..settings })
+        };
+        let standbys = [standby(0), standby(1)];
+        Self { storage, log, clock, plan, states, workers: [None, None], standbys }
     }
 
     fn append(&self, records: &[(i64, i64)]) {
@@ -161,6 +180,9 @@ impl World {
                     left = later;
                 }
                 Step::Turn(index) => self.turn(index),
+                Step::Stand(index) => {
+                    self.standbys[index].run_once(Duration::ZERO).unwrap();
+                }
                 Step::Kill(index) => self.workers[index] = None,
                 Step::Close(index) => {
                     if let Some(worker) = self.workers[index].take() {

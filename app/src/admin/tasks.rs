@@ -27,6 +27,9 @@ pub(crate) struct TaskReport {
     pub(crate) records: Option<u64>,
     /// The process that it runs in, where several share the log.
     pub(crate) process: Option<String>,
+    /// It does not run there: its state is kept warm, and what is read is a changelog.
+    #[serde(default)]
+    pub(crate) standby: bool,
 }
 
 /// How far a group is in one partition, whoever reads it.
@@ -70,6 +73,18 @@ fn running(overview: &Overview) -> Vec<TaskReport> {
             lag: input.end.saturating_sub(input.position),
             records: Some(input.records),
             process: process.map(str::to_owned),
+            standby: false,
+        }));
+        all.extend(planned.standby.places().into_iter().map(|one| TaskReport {
+            topology: planned.plan.topology().name().to_owned(),
+            task: one.task.to_string(),
+            topic: one.changelog.topic.to_string(),
+            partition: one.changelog.partition,
+            position: one.position,
+            lag: one.end.saturating_sub(one.position),
+            records: Some(one.records),
+            process: process.map(str::to_owned),
+            standby: true,
         }));
     }
     all
@@ -101,6 +116,7 @@ fn elsewhere(overview: &Overview) -> Result<Vec<TaskReport>, LogError> {
                         lag: range.end.offset.saturating_sub(position),
                         records: None,
                         process: Some(member.process.clone()),
+                        standby: false,
                     });
                 }
             }

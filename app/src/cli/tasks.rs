@@ -38,13 +38,14 @@ impl Tasks {
 
 fn running(all: &[TaskReport]) -> String {
     let columns =
-        ["TOPOLOGY", "TASK", "TOPIC", "PARTITION", "POSITION", "LAG", "RECORDS", "PROCESS"];
+        ["TOPOLOGY", "TASK", "ROLE", "TOPIC", "PARTITION", "POSITION", "LAG", "RECORDS", "PROCESS"];
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let mut table = Table::new(&columns);
     for one in all {
         table.row([
             one.topology.clone(),
             one.task.clone(),
+            if one.standby { "standby" } else { "active" }.to_owned(),
             one.topic.clone(),
             one.partition.to_string(),
             one.position.to_string(),

@@ -33,6 +33,16 @@ impl Kafka {
         self.0.contains_key("bootstrap.servers")
     }
 
+    /// Whether members share partitions out by `range`, as they do unless told otherwise.
+    pub(super) fn shares_by_range(&self) -> bool {
+        let told = |name: &str| {
+            let own = self.0.get(&format!("consumer.{name}"));
+            own.or_else(|| self.0.get(name)).map(String::as_str)
+        };
+        told("group.protocol").is_none_or(|protocol| protocol == "classic")
+            && told("partition.assignment.strategy").is_none_or(|names| names == "range")
+    }
+
     /// Puts in place of each `<name>.file` what the file says.
     pub(super) fn read_files(&mut self, at: &At<'_>) -> Result<(), Fault> {
         let files: Vec<String> =

@@ -190,6 +190,20 @@ impl Config {
         Ok(config)
     }
 
+    /// Why nobody can know which tasks a process would inherit, if so.
+    fn no_standbys(&self) -> Option<&'static str> {
+        match self.log.kind {
+            LogKind::Embedded => {
+                Some("the embedded log is one process's; set `log.kind = \"kafka\"`, or 0 here")
+            }
+            LogKind::Kafka if !self.kafka.shares_by_range() => Some(
+                "they need the group's own protocol with `range`; leave out `group.protocol` and \
+                 `partition.assignment.strategy` under [kafka], or set 0 here",
+            ),
+            LogKind::Kafka => None,
+        }
+    }
+
     fn check(&self, at: &At<'_>) -> Result<(), Fault> {
         at.range("memory_mib", self.memory_mib, 64..=1 << 20)?;
         at.range("threads", self.threads as u64, 1..=256)?;
@@ -203,6 +217,12 @@ impl Config {
             return Err(at.table("log").fault("kind", message));
         }
         self.worker.check(&at.table("worker"))?;
+        if self.worker.num_standby_replicas > 0
+            && let Some(why) = self.no_standbys()
+        {
+            let message = format!("there can be no standbys: {why}");
+            return Err(at.table("worker").fault("num_standby_replicas", message));
+        }
         self.index.check(&at.table("index"))?;
         self.http.check(&at.table("http"))?;
         topics::check(&self.topics, &at.table("topics"))?;

@@ -185,6 +185,22 @@ fn settings_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn standbys_are_refused_where_nobody_could_tell_what_they_inherit() {
+    let worker = "[worker]\nnum_standby_replicas = 1\n";
+    let refused = error(worker);
+    assert!(refused.contains("worker.num_standby_replicas"), "{refused}");
+    assert!(refused.contains("the embedded log is one process's"), "{refused}");
+    let kafka = format!("{worker}[log]\nkind = 'kafka'\n[kafka]\nbootstrap.servers = 'a:1'\n");
+    assert_eq!(load(&kafka, &[]).unwrap().worker.num_standby_replicas, 1);
+    for other in ["group.protocol = 'consumer'", "partition.assignment.strategy = 'roundrobin'"] {
+        let refused = error(&format!("{kafka}{other}\n"));
+        assert!(refused.contains("with `range`"), "{refused}");
+    }
+    let too_many = error("[worker]\nnum_standby_replicas = 3\n");
+    assert!(too_many.contains("it must be 0 to 2"), "{too_many}");
+}
+
+#[test]
 fn variables_override_the_file_and_take_the_type_of_the_setting() {
     let env = [
         ("MILLPOND_LOG__COMMIT_DURABILITY", "sync"),

@@ -33,6 +33,9 @@ pub struct Worker {
     /// How often the state is brought to files. After a crash, what came since is read again from
     /// the changelogs.
     pub state_flush_interval_ms: u64,
+    /// On Kafka: how many other processes may be lost at once so that whoever takes their tasks over
+    /// has followed the changelogs already.
+    pub num_standby_replicas: usize,
     /// What is done with a record that does not decode, or on which a topology panics, unless its
     /// topology or its topic says otherwise.
     pub bad_record_policy: BadRecordPolicy,
@@ -49,6 +52,7 @@ impl Default for Worker {
             idle_timeout_ms: IdleTimeout::AfterMs(30_000),
             progress_interval_ms: 100,
             state_flush_interval_ms: 60_000,
+            num_standby_replicas: 0,
             bad_record_policy: BadRecordPolicy::Dlq,
             timestamp_ahead_ms_max: Ahead::UpToMs(3_600_000),
         }
@@ -59,6 +63,7 @@ impl Worker {
     pub(super) fn check(&self, at: &At<'_>) -> Result<(), Fault> {
         at.range("commit_interval_ms", self.commit_interval_ms, 1..=60_000)?;
         at.range("poll_records_max", self.poll_records_max as u64, 1..=1_000_000)?;
+        at.range("num_standby_replicas", self.num_standby_replicas as u64, 0..=2)?;
         at.range("progress_interval_ms", self.progress_interval_ms, 1..=60_000)?;
         at.range("state_flush_interval_ms", self.state_flush_interval_ms, 100..=3_600_000)
     }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use pipeline::clock::Clock;
 use pipeline::follow::{FollowSettings, FollowerHandle, IndexFollower};
 use pipeline::log::Log;
+use pipeline::standby::{self, StandbyHandle, StandbyParts, StandbySettings};
 use pipeline::worker::{WorkerHandle, WorkerParts, WorkerSettings, WorkerStats};
 use pipeline::{
-    AheadBound, BadRecordPolicy, Plan, SourceRules, TaskSettings, Topology, ViewPlan, follow,
-    worker,
+    AheadBound, BadRecordPolicy, Plan, SourceRules, TaskError, TaskSettings, Topology, ViewPlan,
+    follow, worker,
 };
 use stores::state::{StateDb, StateSettings};
 use stores::views::Views;
@@ -17,6 +18,7 @@ use stores::views::Views;
 use super::directory::DataDirectory;
 use super::health::Health;
 use super::log::OpenLog;
+use super::overview::Planned;
 use super::topics;
 use crate::config::{self, Ahead, Config, IdleTimeout, LogKind, MemoryShares};
 use crate::error::AppError;
@@ -102,6 +104,34 @@ impl Engine<'_> {
         stats.iter().enumerate().map(start).collect()
     }
 
+    /// Keeps the state of a topology's tasks warm that other processes run, if that is wanted.
+    pub(super) fn start_standby(
+        &self,
+        planned: &Planned,
+        open_log: &OpenLog,
+        state: &Arc<StateDb>,
+    ) -> Result<Option<StandbyHandle>, AppError> {
+        let settings = &self.config.worker;
+        let Some(process) = open_log.process() else { return Ok(None) };
+        if settings.num_standby_replicas == 0 {
+            return Ok(None);
+        }
+        let parts = StandbyParts {
+            plan: Arc::clone(&planned.plan),
+            log: open_log.log(),
+            state: Arc::clone(state),
+            clock: Arc::clone(&self.clock),
+            stats: Arc::clone(&planned.standby),
+        };
+        let health = Arc::clone(&self.health);
+        let failed = move |error: &TaskError| health.fail(error.to_string());
+        let settings = StandbySettings {
+            flush_interval: Duration::from_millis(settings.state_flush_interval_ms),
+            ..StandbySettings::new(process, settings.num_standby_replicas)
+        };
+        Ok(Some(standby::spawn(parts, settings, failed)?))
+    }
+
     /// Opens the indexes of all views, and starts to follow their topics.
     pub(super) fn start_follower(
         &self,
@@ -164,6 +194,7 @@ fn worker_settings(
         idle_timeout_ms,
         progress_interval_ms,
         state_flush_interval_ms,
+        num_standby_replicas: _,
         bad_record_policy,
         timestamp_ahead_ms_max,
     } = config.worker.clone();

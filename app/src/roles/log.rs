@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use pipeline::clock::Clock;
 use pipeline::log::embedded::{Durability, EmbeddedLog, EmbeddedSettings};
-use pipeline::log::kafka::{self, GroupMember, KafkaLog, KafkaSettings};
-use pipeline::log::{Log, LogError, TopicPartition};
+use pipeline::log::kafka::{self, KafkaLog, KafkaSettings};
+use pipeline::log::{GroupMember, Log, LogError, TopicPartition};
 
 use super::directory::DataDirectory;
 use super::engine::{bytes, half};
@@ -84,7 +84,7 @@ impl OpenLog {
         match self {
             Self::Embedded(_) => Ok(Vec::new()),
             Self::Kafka(log) => {
-                let members = log.members(group)?.into_iter();
+                let members = log.group(group)?.members.into_iter();
                 Ok(members.filter(|member| member.process != log.instance()).collect())
             }
         }

@@ -37,6 +37,7 @@ fn registry(overview: &Overview) -> Registry {
     process(&mut registry, overview);
     topologies(&mut registry, overview);
     inputs(&mut registry, overview);
+    standbys(&mut registry, overview);
     views(&mut registry, overview);
     endpoints(&mut registry, overview);
     sources(&mut registry, overview);
@@ -119,6 +120,24 @@ fn inputs(registry: &mut Registry, overview: &Overview) {
             };
             set(&lag, &labels(), input.end.saturating_sub(input.position));
             add(&handled, &labels(), input.records);
+        }
+    }
+}
+
+fn standbys(registry: &mut Registry, overview: &Overview) {
+    let records = counts(registry, "standby_records", "Changelog records written to warm stores");
+    let lag =
+        levels(registry, "standby_lag_records", "Records that a warm store has yet to follow");
+    for planned in &overview.topologies {
+        let topology = planned.plan.topology().name();
+        add(&records, &vec![("topology", topology.to_owned())], planned.standby.records());
+        for one in planned.standby.places() {
+            let labels = vec![
+                ("topology", topology.to_owned()),
+                ("topic", one.changelog.topic.to_string()),
+                ("partition", one.changelog.partition.to_string()),
+            ];
+            set(&lag, &labels, one.end.saturating_sub(one.position));
         }
     }
 }

@@ -31,6 +31,7 @@ use axum::Router;
 use connectors::Counters;
 use pipeline::clock::Clock;
 use pipeline::fail_point::{self, FailPoint};
+use pipeline::standby::StandbyHandle;
 use pipeline::worker::{WorkerHandle, WorkerStats};
 use pipeline::{Plan, Topology};
 use stores::state::StateDb;
@@ -137,6 +138,7 @@ pub(crate) struct Process {
     directory: DataDirectory,
     state: Option<Arc<StateDb>>,
     workers: Vec<WorkerHandle>,
+    standbys: Vec<StandbyHandle>,
     sources: Option<Sources>,
     server: Server,
     runtime: Runtime,
@@ -160,7 +162,7 @@ impl Process {
         let parts = Parts { app, config, roles, sender };
         let engine =
             Engine { config, directory: &directory, shares, clock: Arc::clone(&clock), health };
-        let Opened { overview, state, workers, ingested } =
+        let Opened { overview, state, workers, standbys, ingested } =
             parts.open(&engine, topologies, started)?;
         if roles.notifies() {
             *locked(&overview.notifier) = notify::start(&overview, endpoints, runtime.handle())?;
@@ -185,6 +187,7 @@ impl Process {
             directory,
             state,
             workers,
+            standbys,
             sources,
             server,
             runtime,
@@ -248,8 +251,8 @@ impl Process {
     }
 
     fn drain(self) -> Result<(), AppError> {
-        let Self { overview, config, directory, state, workers, sources, server, runtime, .. } =
-            self;
+        let Self { overview, config, directory, state, workers, standbys, .. } = self;
+        let (sources, server, runtime) = (self.sources, self.server, self.runtime);
         let handle = runtime.handle().clone();
         if let Some(sources) = sources {
             sources.stop(&handle);
@@ -260,9 +263,13 @@ impl Process {
                 first = ended;
             }
         };
+        standbys.iter().for_each(StandbyHandle::stop);
         workers.iter().for_each(WorkerHandle::stop);
         for worker in workers {
             note(worker.join().map_err(AppError::from));
+        }
+        for standby in standbys {
+            note(standby.join().map_err(|error| AppError::Failed(error.to_string())));
         }
         if let Some(follower) = locked(&overview.follower).take() {
             follower.stop();
@@ -291,6 +298,7 @@ struct Opened {
     overview: Arc<Overview>,
     state: Option<Arc<StateDb>>,
     workers: Vec<WorkerHandle>,
+    standbys: Vec<StandbyHandle>,
     /// The topics that take records from outside.
     ingested: std::collections::BTreeSet<String>,
 }
@@ -329,11 +337,12 @@ impl Parts<'_> {
             true => Some(engine.start_follower(&log, &plans, &views)?),
             false => None,
         };
-        let (mut state, mut workers) = (None, Vec::new());
+        let (mut state, mut workers, mut standbys) = (None, Vec::new(), Vec::new());
         if self.roles.works() {
             let opened = engine.open_state(&*log)?;
             for (plan, planned) in plans.iter().zip(&planned) {
                 workers.extend(engine.start_workers(plan, &log, &opened, &planned.stats)?);
+                standbys.extend(engine.start_standby(planned, &open_log, &opened)?);
             }
             state = Some(opened);
         }
@@ -352,7 +361,7 @@ impl Parts<'_> {
             dead_letters_before: Default::default(),
         };
         overview.begin();
-        Ok(Opened { overview: Arc::new(overview), state, workers, ingested })
+        Ok(Opened { overview: Arc::new(overview), state, workers, standbys, ingested })
     }
 
     fn planned(&self, plan: &Arc<Plan>) -> Planned {
@@ -363,6 +372,7 @@ impl Parts<'_> {
             about: def.map(|def| def.about().to_owned()).unwrap_or_default(),
             plan: Arc::clone(plan),
             stats: (0..threads).map(|_| Arc::new(WorkerStats::default())).collect(),
+            standby: Arc::default(),
         }
     }
 }

@@ -10,6 +10,7 @@ use pipeline::Plan;
 use pipeline::clock::Clock;
 use pipeline::follow::{FollowStats, FollowerHandle};
 use pipeline::log::{Log, LogError, TopicPartition};
+use pipeline::standby::StandbyStats;
 use pipeline::worker::WorkerStats;
 use serde::{Deserialize, Serialize};
 use stores::views::Views;
@@ -25,6 +26,8 @@ pub(crate) struct Planned {
     pub(crate) plan: Arc<Plan>,
     /// One for each worker; none if its workers do not run here.
     pub(crate) stats: Vec<Arc<WorkerStats>>,
+    /// The stores of other processes' tasks that are kept warm here.
+    pub(crate) standby: Arc<StandbyStats>,
 }
 
 impl Planned {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::TopicPartition;
+use super::{TopicPartition, groups};
 
 /// A change of a member's assignment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +88,21 @@ impl Group {
             member.id == id
                 && (member.owned.contains(partition) || member.revoking.contains(partition))
         })
+    }
+
+    /// Who has what. Each member is told as a process of its own: a machine, in a simulation.
+    pub(crate) fn seen(&self) -> groups::Group {
+        let member = |(name, member): (&String, &MemberState)| groups::GroupMember {
+            process: name.clone(),
+            name: name.clone(),
+            host: String::new(),
+            partitions: member.owned.iter().cloned().collect(),
+        };
+        groups::Group {
+            settled: self.members.values().all(|member| member.revoking.is_empty()),
+            assignor: "range".to_owned(),
+            members: self.members.iter().map(member).collect(),
+        }
     }
 
     fn rebalance(&mut self) {

@@ -8,6 +8,7 @@
 pub mod batch;
 mod coordinator;
 pub mod embedded;
+mod groups;
 pub mod kafka;
 pub mod record;
 pub mod storage;
@@ -21,6 +22,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 pub use batch::{Batch, BatchBuilder, BatchCursor};
+pub use groups::{Group, GroupMember};
 pub use record::{Headers, RecordRef};
 pub use stores::position::Position;
 use tokio::sync::oneshot;
@@ -384,6 +386,15 @@ pub trait Log: Send + Sync {
         group: &str,
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<Position>>, LogError>;
+
+    /// Who is in `group` in all processes that share the log. A log of one process has nothing to
+    /// tell, nor has a group that does not let clients look.
+    ///
+    /// # Errors
+    /// When the log is away.
+    fn group(&self, _group: &str) -> Result<Group, LogError> {
+        Ok(Group::default())
+    }
 
     /// Forgets the records of `partition` before `offset` (Kafka's `deleteRecords`): for
     /// repartition topics, after use.

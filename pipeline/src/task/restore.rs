@@ -100,7 +100,11 @@ pub(crate) fn restore(
     let mut restored = Restored::default();
     let mut targets = Vec::with_capacity(stores.len());
     for lagging in stores {
-        let (from, rebuilt) = start(log, db, &lagging.changelog, lagging.store)?;
+        let Start { offset: from, anew, rebuilt } =
+            start(log, db, &lagging.changelog, lagging.store)?;
+        if anew {
+            db.clear(lagging.store)?;
+        }
         restored.rebuilt |= rebuilt;
         let end = log.range(&lagging.changelog)?.end;
         if from < end.offset {
@@ -170,23 +174,31 @@ fn apply(
     Ok(records)
 }
 
-/// Where to read from; a store that cannot be trusted is emptied.
-fn start(
+/// Where a store goes on in its changelog.
+pub(crate) struct Start {
+    /// What to read first.
+    pub(crate) offset: u64,
+    /// What the store holds is of no use: it is to be emptied first.
+    pub(crate) anew: bool,
+    /// It held something that the log does not vouch for.
+    pub(crate) rebuilt: bool,
+}
+
+/// Finds where to read from.
+pub(crate) fn start(
     log: &dyn Log,
     db: &StateDb,
     changelog: &TopicPartition,
     store: StoreId,
-) -> Result<(u64, bool), TaskError> {
+) -> Result<Start, TaskError> {
     let Some(position) = db.position(store)? else {
-        db.clear(store)?;
-        return Ok((log.range(changelog)?.start, false));
+        return Ok(Start { offset: log.range(changelog)?.start, anew: true, rebuilt: false });
     };
     match log.validate(changelog, position)? {
-        Validity::Valid => Ok((position.offset, false)),
+        Validity::Valid => Ok(Start { offset: position.offset, anew: false, rebuilt: false }),
         invalid => {
             tracing::warn!(%changelog, %position, ?invalid, "rebuilding a store from its changelog");
-            db.clear(store)?;
-            Ok((log.range(changelog)?.start, true))
+            Ok(Start { offset: log.range(changelog)?.start, anew: true, rebuilt: true })
         }
     }
 }

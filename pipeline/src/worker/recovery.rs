@@ -42,6 +42,9 @@ impl Worker {
         &mut self,
         missing: &[(TaskId, Vec<TopicPartition>)],
     ) -> Result<(), WorkerError> {
+        for (id, _) in missing {
+            self.claim(*id)?;
+        }
         let together = match self.restore_tasks(missing) {
             Ok(()) => true,
             // One of the changelogs: each task by itself tells which.
@@ -61,6 +64,20 @@ impl Worker {
                 Err(error) => return Err(WorkerError::Task { task: *id, error }),
             }
         }
+        Ok(())
+    }
+
+    /// Takes the stores of a task, so that a standby leaves them alone.
+    fn claim(&mut self, id: TaskId) -> Result<(), TaskError> {
+        if self.claims.contains_key(&id) {
+            return Ok(());
+        }
+        let (plan, state) = (&self.parts.plan, &self.parts.state);
+        let mut claims = Vec::new();
+        for name in plan.store_names(id.sub) {
+            claims.push(state.claim(state.store(&state_name(plan, &name), id.partition)?));
+        }
+        self.claims.insert(id, claims);
         Ok(())
     }
 
@@ -173,7 +190,9 @@ impl Worker {
     pub(super) fn drop_tasks(&mut self, partitions: &[TopicPartition]) {
         self.assigned.retain(|partition| !partitions.contains(partition));
         let (plan, assigned) = (&self.parts.plan, &self.assigned);
-        self.tasks.retain(|id, _| Task::inputs_of(plan, *id).iter().all(|i| assigned.contains(i)));
+        let stays = |id: &TaskId| Task::inputs_of(plan, *id).iter().all(|i| assigned.contains(i));
+        self.tasks.retain(|id, _| stays(id));
+        self.claims.retain(|id, _| stays(id));
         self.parts.stats.tasks(self.tasks.len());
     }
 

@@ -17,6 +17,7 @@ use rocksdb::{
     LruCacheOptions, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
+use super::claims::Claims;
 use super::scan::{KeyRange, Order, Visit};
 use super::{StateError, damage};
 use crate::position::Position;
@@ -72,6 +73,7 @@ pub struct StateDb {
     db: DB,
     path: String,
     names: Mutex<HashMap<String, u32>>,
+    pub(super) claims: Claims,
     /// Keeps the memory file system of a state in memory alive.
     _env: Option<Env>,
     /// Why what was there was thrown away.
@@ -194,7 +196,8 @@ impl StateDb {
         let db = DB::open_cf_descriptors(&options, path, families)
             .map_err(|error| open_failed(path, &error))?;
         let path = path.display().to_string();
-        Ok(Self { db, path, names: Mutex::default(), _env: env, rebuilt: None })
+        let (names, claims) = (Mutex::default(), Claims::default());
+        Ok(Self { db, path, names, claims, _env: env, rebuilt: None })
     }
 
     /// The number of a store's partition, given out at its first use and kept from then on.

@@ -3,6 +3,7 @@
 //! It holds bytes and positions. It does not know what a changelog is: whoever writes says which
 //! position the write reflects, and reads it back after a restart.
 
+mod claims;
 mod damage;
 mod db;
 mod overlay;
@@ -10,6 +11,7 @@ mod scan;
 mod store;
 mod undo;
 
+pub use claims::{Claim, Loan};
 pub use db::{StateBatch, StateDb, StateImage, StateSettings, StoreId};
 pub use overlay::Overlay;
 pub use scan::{KeyRange, Order, Visit, after_prefix};

@@ -2,6 +2,7 @@
 //!
 //! [`is_a_client_if_told`] is the process's main: in an ordinary run it has nothing to do.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use pipeline::clock::{Clock, SystemClock};
 use pipeline::log::kafka::{KafkaLog, KafkaSettings};
 use pipeline::log::{Cleanup, Log};
+use pipeline::standby::{self, StandbyHandle, StandbyParts, StandbySettings, StandbyStats};
 use pipeline::worker::{self, WorkerParts, WorkerSettings, WorkerStats};
 use pipeline::{Plan, TimeWindows, Topology, TopologyBuilder, ViewFields};
 use serde::{Deserialize, Serialize};
@@ -38,6 +40,8 @@ pub(super) struct Orders {
     pub(super) client: Vec<(String, String)>,
     /// How often the state is brought to files, if not as usual.
     pub(super) flush_ms: Option<u64>,
+    /// How many others may be lost and find their state warm; see `standbys.rs`.
+    pub(super) standbys: usize,
 }
 
 /// What a client has done, as it says when it ends in order.
@@ -50,6 +54,52 @@ pub(super) struct Report {
     pub(super) restarts: u64,
     /// How often the group gave it partitions.
     pub(super) assignments: u64,
+}
+
+/// What a client is doing, as it writes it to its folder all the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Status {
+    pub(super) running: usize,
+    /// Changelog records read to restore stores.
+    pub(super) restored: u64,
+    /// Tasks whose stores it keeps warm, the records that it has written to them, and those that
+    /// it has yet to.
+    pub(super) warm: usize,
+    pub(super) followed: u64,
+    pub(super) behind: u64,
+}
+
+impl Status {
+    const FILE: &str = "status.json";
+
+    /// What the client with this folder last said.
+    pub(super) fn read(folder: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(folder.join(Self::FILE)).ok()?).ok()
+    }
+
+    fn of(worker: &WorkerStats, standby: &StandbyStats) -> Self {
+        let places = standby.places();
+        Self {
+            running: worker.running_tasks(),
+            restored: worker.restored_records(),
+            warm: places.iter().map(|one| one.task).collect::<BTreeSet<_>>().len(),
+            followed: standby.records(),
+            behind: places.iter().map(|one| one.end - one.position).sum(),
+        }
+    }
+
+    /// Writes it now and then, for as long as the process lives.
+    fn tell(folder: PathBuf, worker: Arc<WorkerStats>, standby: Arc<StandbyStats>) {
+        std::thread::spawn(move || {
+            loop {
+                let new = folder.join("status.new");
+                let status = serde_json::to_vec(&Self::of(&worker, &standby)).unwrap();
+                std::fs::write(&new, status).unwrap();
+                std::fs::rename(&new, folder.join(Self::FILE)).unwrap();
+                std::thread::park_timeout(Duration::from_millis(50));
+            }
+        });
+    }
 }
 
 /// What the line with a report begins with.
@@ -165,6 +215,20 @@ impl Drop for Client {
     }
 }
 
+/// Keeps the state of others warm, if it is told to; says how it goes.
+fn stand_by(orders: &Orders, parts: &WorkerParts) -> StandbyHandle {
+    let settings = StandbySettings {
+        look_interval: Duration::from_millis(500),
+        flush_interval: Duration::from_secs(2),
+        ..StandbySettings::new(&orders.instance, orders.standbys)
+    };
+    let stats = Arc::new(StandbyStats::default());
+    Status::tell(orders.folder.clone(), Arc::clone(&parts.stats), Arc::clone(&stats));
+    let WorkerParts { plan, log, state, clock, .. } = parts.clone();
+    let parts = StandbyParts { plan, log, state, clock, stats };
+    standby::spawn(parts, settings, |error| panic!("the standbys failed: {error}")).unwrap()
+}
+
 #[test]
 fn is_a_client_if_told() {
     let Ok(orders) = std::env::var(TOLD) else { return };
@@ -185,6 +249,7 @@ fn is_a_client_if_told() {
     settings.reconnects_max = None;
     settings.flush_interval =
         orders.flush_ms.map_or(settings.flush_interval, Duration::from_millis);
+    let standby = stand_by(&orders, &parts);
     let failed = Arc::new(AtomicBool::new(false));
     let fails = Arc::clone(&failed);
     let stats = Arc::clone(&parts.stats);
@@ -196,8 +261,10 @@ fn is_a_client_if_told() {
     let worker = worker.unwrap();
     // The test holds the other end.
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
+    standby.stop();
     worker.stop();
     worker.join().unwrap();
+    standby.join().unwrap();
     let report = Report {
         records: stats.records(),
         commits: stats.commits(),

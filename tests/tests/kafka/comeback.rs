@@ -16,7 +16,7 @@ const KEYS: usize = 20_000;
 const FLUSH_MS: u64 = 2_000;
 
 /// Records of all changelogs, as far as their offsets tell.
-fn changelogs(trial: &Trial) -> u64 {
+pub(super) fn changelogs(trial: &Trial) -> u64 {
     let topics = trial.log().topics().unwrap();
     let group = trial.topic("g1");
     let own = topics.keys().filter(|name| name.starts_with(&group) && name.ends_with("-changelog"));

@@ -41,6 +41,7 @@ pub(super) struct Trial {
     /// Settings of the clients' members.
     members: Vec<(String, String)>,
     flush_ms: Option<u64>,
+    standbys: usize,
 }
 
 /// Members that are gone are missed soon.
@@ -76,6 +77,7 @@ impl Trial {
             bootstrap,
             members,
             flush_ms: None,
+            standbys: 0,
         };
         trial.written = (0..PARTITIONS).map(|partition| trial.read("data", partition).len()).sum();
         trial
@@ -89,6 +91,11 @@ impl Trial {
     /// The same with clients that bring their state to files so often.
     pub(super) fn flushing_each(self, flush_ms: u64) -> Self {
         Self { flush_ms: Some(flush_ms), ..self }
+    }
+
+    /// The same with clients that keep the state of so many others warm.
+    pub(super) fn with_standbys(self, standbys: usize) -> Self {
+        Self { standbys, ..self }
     }
 
     /// The log, for whoever watches.
@@ -119,6 +126,7 @@ impl Trial {
             folder: self.folder_of(client),
             client: self.members.clone(),
             flush_ms: self.flush_ms,
+            standbys: self.standbys,
         }
     }
 

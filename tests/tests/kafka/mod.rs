@@ -16,5 +16,6 @@ mod roles;
 mod rounds;
 mod scoped;
 mod security;
+mod standbys;
 mod truncation;
 mod wait;

@@ -57,7 +57,7 @@ const OTHERS: [Way; 3] = [
 ];
 
 /// Watches results appear, on a thread of its own.
-struct Watcher {
+pub(super) struct Watcher {
     silences: Arc<Mutex<Silences>>,
     ends: Arc<AtomicBool>,
     thread: JoinHandle<()>,
@@ -92,7 +92,7 @@ impl Silences {
 }
 
 impl Watcher {
-    fn start(log: &Arc<impl Log + 'static>, topic: &str) -> Self {
+    pub(super) fn start(log: &Arc<impl Log + 'static>, topic: &str) -> Self {
         let partitions = vec![(Duration::ZERO, Duration::ZERO); PARTITIONS as usize];
         let silences = Silences { clock: SystemClock::new(), partitions };
         let silences = Arc::new(Mutex::new(silences));
@@ -114,11 +114,12 @@ impl Watcher {
         Self { silences, ends, thread }
     }
 
-    fn take(&self) -> Vec<Duration> {
+    /// The longest silence of each partition since this was asked last, the shortest of them first.
+    pub(super) fn take(&self) -> Vec<Duration> {
         self.silences.lock().unwrap().take()
     }
 
-    fn stop(self) {
+    pub(super) fn stop(self) {
         self.ends.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();
     }

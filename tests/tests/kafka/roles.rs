@@ -39,7 +39,11 @@ impl Drop for Process {
 impl Process {
     /// Starts `role` in a folder of its own, and waits until it is ready.
     fn start(root: &Path, role: &str) -> Self {
-        let folder = root.join(role);
+        Self::start_in(root, role, role)
+    }
+
+    fn start_in(root: &Path, role: &str, folder: &str) -> Self {
+        let folder = root.join(folder);
         std::fs::create_dir_all(&folder).unwrap();
         let said = std::fs::File::options();
         let said = said.clone().create(true).append(true).open(folder.join("said.txt")).unwrap();
@@ -111,6 +115,7 @@ fn configure(root: &Path, described: bool, receiver: &Receiver) {
         "[log]\nkind = \"kafka\"\npartitions = 2\n\
          [kafka]\nbootstrap.servers = \"{bootstrap}\"\nsession.timeout.ms = 6000\n\
          sasl.password = \"hunter2\"\n\
+         [worker]\nnum_standby_replicas = 1\n\
          [http]\nlisten = \"127.0.0.1:0\"\n\
          [topologies.fraud]\npayments_topic = \"{}\"\n\
          [topologies.orders]\nenabled = false\n[topologies.logins]\nenabled = false\n",
@@ -180,6 +185,23 @@ fn await_tasks(root: &Path) {
     assert!(elsewhere.contains("fraud"), "no tasks of another process: {elsewhere}");
 }
 
+/// Waits until a worker that shares the tasks with another one keeps the other's state warm, and
+/// says so.
+fn await_standbys(root: &Path, worker: &Process) {
+    let mut last = String::new();
+    let warm = eventually(PATIENCE, || {
+        let metrics = worker.get("/metrics").unwrap_or_default();
+        let lags = metrics.lines().filter(|line| line.starts_with("millpond_standby_lag_records{"));
+        let lags: Vec<&str> = lags.collect();
+        let tasks = run(root, "second", &["tasks"]);
+        last = format!("{lags:?}\n{}", String::from_utf8_lossy(&tasks.stdout));
+        let warm = !lags.is_empty() && lags.iter().all(|line| line.ends_with(" 0"));
+        (warm && last.contains("active") && last.contains("standby")).then_some(())
+    });
+    assert!(warm.is_some(), "no standbys: {last}\n{}", worker.said());
+    println!("two workers, as the second one tells:\n{last}");
+}
+
 /// Each suspicious card is told of, under one id, also when who tells is killed while it does.
 fn assert_alerts_come(root: &Path, notify: Process, receiver: &Receiver) -> Process {
     let come = |least: usize| {
@@ -240,7 +262,9 @@ fn roles_are_processes_and_a_killed_worker_goes_on() {
     assert_eq!(lag.as_array().unwrap().len(), 2, "{lag}");
     await_tasks(root);
     let notify = assert_alerts_come(root, notify, &receiver);
-    for process in [gateway, notify, worker, indexer] {
+    let second = Process::start_in(root, "worker", "second");
+    await_standbys(root, &second);
+    for process in [gateway, notify, worker, second, indexer] {
         assert!(!process.said().contains("hunter2"), "a secret was logged");
         process.stop();
     }

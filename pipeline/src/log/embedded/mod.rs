@@ -34,7 +34,7 @@ pub use settings::{Durability, EmbeddedSettings};
 use super::coordinator::Change;
 use super::storage::{MemoryStorage, Op, RocksSettings, RocksStorage, Storage, StorageError};
 use super::{
-    GroupConfig, Log, LogError, Member, Position, Range, Reader, TopicPartition, TopicSpec,
+    Group, GroupConfig, Log, LogError, Member, Position, Range, Reader, TopicPartition, TopicSpec,
     Validity, Writer,
 };
 use crate::clock::Clock;
@@ -291,6 +291,11 @@ impl Log for EmbeddedLog {
         let catalog = self.shared.catalog();
         let offsets = catalog.offsets.get(group);
         Ok(partitions.iter().map(|at| offsets?.get(at).copied()).collect())
+    }
+
+    fn group(&self, group: &str) -> Result<Group, LogError> {
+        let catalog = self.shared.catalog();
+        Ok(catalog.groups.get(group).map(|group| group.seen()).unwrap_or_default())
     }
 
     fn purge(&self, partition: &TopicPartition, offset: u64) -> Result<(), LogError> {

@@ -5,36 +5,44 @@
 
 use rdkafka::consumer::Consumer as _;
 
-use super::super::{LogError, TopicPartition};
+use super::super::{Group, GroupMember, LogError, TopicPartition};
 use super::shared::{Shared, locked};
 
 /// What clients' names begin with.
 pub(super) const CLIENT_PREFIX: &str = "millpond-";
 
-/// A member of a group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupMember {
-    /// Its process, as `log.instance` names it; of others' programs the client's name.
-    pub process: String,
-    /// The address that it connects from.
-    pub host: String,
-    /// What it has.
-    pub partitions: Vec<TopicPartition>,
-}
+/// What the brokers call a group in which nobody comes or goes.
+const SETTLED: &str = "Stable";
 
 impl Shared {
-    /// The members of `group`; none if there is no such group, or one of KIP-848.
-    pub(super) fn members(&self, group: &str) -> Result<Vec<GroupMember>, LogError> {
+    /// What the brokers tell of `group`: nothing if there is no such group, or one of KIP-848.
+    pub(super) fn group(&self, group: &str) -> Result<Group, LogError> {
         let observer = std::sync::Arc::clone(locked(&self.observer).consumer());
         let found = observer.fetch_group_list(Some(group), self.settings.request_timeout);
         let found = found.map_err(|error| self.failed("look at a group", &error))?;
-        let members = found.groups().iter().flat_map(|group| group.members());
+        let Some(group) = found.groups().first() else { return Ok(Group::default()) };
         let member = |member: &rdkafka::groups::GroupMemberInfo| GroupMember {
             process: member.client_id().trim_start_matches(CLIENT_PREFIX).to_owned(),
+            name: static_name(member.id()).to_owned(),
             host: member.client_host().trim_start_matches('/').to_owned(),
             partitions: member.assignment().and_then(assignment).unwrap_or_default(),
         };
-        Ok(members.map(member).collect())
+        Ok(Group {
+            settled: group.state() == SETTLED,
+            assignor: group.protocol().to_owned(),
+            members: group.members().iter().map(member).collect(),
+        })
+    }
+}
+
+/// The name of a static member: the brokers make its id of that and a UUID. librdkafka does not
+/// pass the name itself on here.
+fn static_name(id: &str) -> &str {
+    const UUID: usize = 36;
+    let split = id.len().checked_sub(UUID + 1).and_then(|at| id.split_at_checked(at));
+    match split {
+        Some((name, rest)) if rest.starts_with('-') && rest.matches('-').count() == 5 => name,
+        _ => id,
     }
 }
 
@@ -79,6 +87,16 @@ mod tests {
         assert_eq!(assignment(bytes).unwrap(), expected);
         for length in 0..bytes.len() - 4 {
             assert_eq!(assignment(&bytes[..length]), None, "it breaks off after {length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_static_members_id_begins_with_its_name() {
+        let uuid = "1d0f3a52-64c9-4c8e-9a44-2f3f3a6f8a11";
+        assert_eq!(static_name(&format!("one-orders-0-{uuid}")), "one-orders-0");
+        assert_eq!(static_name(&format!("é-{uuid}")), "é");
+        for strange in ["", "x", uuid, "rdkafka-2f3f3a6f8a1164c94c8e9a442f3f3a6f8a11"] {
+            assert_eq!(static_name(strange), strange);
         }
     }
 

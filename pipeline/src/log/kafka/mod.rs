@@ -30,13 +30,12 @@ use std::sync::mpsc::sync_channel;
 
 use committer::{CommitterHandle, Job};
 use member::KafkaMember;
-pub use members::GroupMember;
 use reader::KafkaReader;
 pub use settings::{Guarantee, KafkaSettings};
 use shared::Shared;
 
 use super::{
-    Commit, CommitHandle, GroupConfig, Log, LogError, Member, Position, Range, Reader,
+    Commit, CommitHandle, Group, GroupConfig, Log, LogError, Member, Position, Range, Reader,
     TopicPartition, TopicSpec, Validity, Writer,
 };
 use crate::clock::Clock;
@@ -63,14 +62,6 @@ impl KafkaLog {
     /// What tells this process from the others of the application.
     pub fn instance(&self) -> &str {
         &self.shared.settings.instance
-    }
-
-    /// Who is in `group` and what each member has; nobody if the group uses KIP-848.
-    ///
-    /// # Errors
-    /// When the brokers are away.
-    pub fn members(&self, group: &str) -> Result<Vec<GroupMember>, LogError> {
-        self.shared.members(group)
     }
 
     /// The largest batch that each topic takes, in bytes, where the brokers tell.
@@ -126,6 +117,10 @@ impl Log for KafkaLog {
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<Position>>, LogError> {
         self.shared.committed(group, partitions)
+    }
+
+    fn group(&self, group: &str) -> Result<Group, LogError> {
+        self.shared.group(group)
     }
 
     fn purge(&self, partition: &TopicPartition, offset: u64) -> Result<(), LogError> {
