@@ -39,5 +39,5 @@ pub use operators::{
 };
 pub use record::{Change, Record, RecordInfo, Window, Windowed};
 pub use stores::{clock, fail_point, position};
-pub use task::{Broken, Counters, TaskError, TaskSettings};
+pub use task::{Broken, Counters, HeavyKey, TaskError, TaskSettings};
 pub use topology::{Plan, PlanError, TaskId, Topology, TopologyError, ViewPlan};

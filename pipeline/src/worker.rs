@@ -371,10 +371,8 @@ impl Worker {
         }
         self.published_at = now;
         let of_task = |task: &Task| {
-            let input = |(partition, position, end, records): (&TopicPartition, u64, u64, u64)| {
-                InputStats { task: task.id, partition: partition.clone(), position, end, records }
-            };
-            task.places().map(input).collect::<Vec<_>>()
+            let id = task.id;
+            task.places().map(|place| InputStats::of(id, place)).collect::<Vec<_>>()
         };
         self.parts.stats.publish(self.tasks.values().flat_map(of_task).collect());
     }

@@ -2,6 +2,8 @@
 //!
 //! Everything here lies in this process's memory: a scrape asks no broker and waits for nothing.
 
+use std::sync::atomic::AtomicU64;
+
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -21,6 +23,8 @@ type Labels = Vec<(&'static str, String)>;
 type Counts = Family<Labels, Counter>;
 /// Levels by labels.
 type Levels = Family<Labels, Gauge>;
+/// Levels that are no whole numbers.
+type Ratios = Family<Labels, Gauge<f64, AtomicU64>>;
 
 /// Answers a scrape.
 pub(super) async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
@@ -37,6 +41,7 @@ fn registry(overview: &Overview) -> Registry {
     process(&mut registry, overview);
     topologies(&mut registry, overview);
     inputs(&mut registry, overview);
+    heat(&mut registry, overview);
     standbys(&mut registry, overview);
     views(&mut registry, overview);
     endpoints(&mut registry, overview);
@@ -121,6 +126,27 @@ fn inputs(registry: &mut Registry, overview: &Overview) {
             set(&lag, &labels(), input.end.saturating_sub(input.position));
             add(&handled, &labels(), input.records);
         }
+    }
+}
+
+fn heat(registry: &mut Registry, overview: &Overview) {
+    let help = "Records that a task handles in a second, over the last ten";
+    let rates = Ratios::default();
+    registry.register("input_rate_records", help, rates.clone());
+    for one in overview.heat.rates() {
+        let labels = vec![
+            ("topology", one.topology),
+            ("topic", one.topic.to_string()),
+            ("partition", one.partition.to_string()),
+        ];
+        rates.get_or_create(&labels).set(one.rate);
+    }
+    let help = "The fastest partition of those read here, in times their mean";
+    let skews = Ratios::default();
+    registry.register("input_skew_ratio", help, skews.clone());
+    for one in overview.heat.skews() {
+        let labels = vec![("topology", one.topology), ("topic", one.topic.to_string())];
+        skews.get_or_create(&labels).set(one.skew);
     }
 }
 

@@ -13,6 +13,7 @@ mod directory;
 mod engine;
 mod guard;
 mod health;
+mod heat;
 mod log;
 mod metrics;
 mod notify;
@@ -46,6 +47,7 @@ pub(crate) use server::{Bound, bind};
 use self::log::OpenLog;
 use engine::Engine;
 use health::Health;
+use heat::Heat;
 use server::Server;
 use sources::Sources;
 
@@ -170,6 +172,7 @@ impl Process {
         if roles.stays() {
             signals::listen(parts.sender, runtime.handle())?;
         }
+        runtime.spawn(Heat::watch(Arc::clone(&overview)));
         directory.announce(bound.address)?;
         let ingest = sources::ingest(config, &overview, ingested)?;
         let key = &directory.holder().admin_key;
@@ -355,6 +358,7 @@ impl Parts<'_> {
             views,
             counters: Arc::new(Counters::new()),
             health: Arc::clone(&engine.health),
+            heat: Heat::default(),
             follower: Mutex::new(follower),
             notifier: Mutex::default(),
             alerts_before: Default::default(),

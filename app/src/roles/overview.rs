@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use stores::views::Views;
 
 use super::health::Health;
+use super::heat::Heat;
 use super::log::OpenLog;
 
 /// A topology on its log, and what its workers count.
@@ -70,6 +71,8 @@ pub(crate) struct Overview {
     /// What the sources count.
     pub(crate) counters: Arc<Counters>,
     pub(crate) health: Arc<Health>,
+    /// How fast the inputs are read.
+    pub(crate) heat: Heat,
     /// Taken out when it is stopped.
     pub(crate) follower: Mutex<Option<FollowerHandle>>,
     /// Taken out when it is stopped.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::heavy::{HeavyKeys, InputPlace};
 use crate::log::{BatchCursor, Fetched, Position, RecordRef, TopicPartition};
 
 /// The first record of an input, as far as the order rule looks at it.
@@ -38,6 +39,7 @@ struct Input {
     passed: u64,
     /// Records handled since the task was made.
     handled: u64,
+    heavy: HeavyKeys,
     /// Something was fetched since the last tick.
     active: bool,
     /// When the input was seen to stand still at its end.
@@ -73,6 +75,7 @@ impl Inputs {
             end: 0,
             passed: 0,
             handled: 0,
+            heavy: HeavyKeys::default(),
             active: false,
             still_since: None,
         };
@@ -155,9 +158,20 @@ impl Inputs {
         self.inputs[input].position
     }
 
-    /// Where each input is: partition, next offset, end as far as known, records handled.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (&TopicPartition, u64, u64, u64)> {
-        self.inputs.iter().map(|one| (&one.partition, one.position.offset, one.end, one.handled))
+    /// Where each input is.
+    pub(crate) fn places(&self) -> impl Iterator<Item = InputPlace<'_>> {
+        self.inputs.iter().map(|one| InputPlace {
+            partition: &one.partition,
+            position: one.position.offset,
+            end: one.end,
+            records: one.handled,
+            heaviest: one.heavy.heaviest(),
+        })
+    }
+
+    /// Takes note of the key of a record of `input`.
+    pub(crate) fn weigh(&mut self, input: usize, offset: u64, key: Option<&[u8]>) {
+        self.inputs[input].heavy.see(offset, key);
     }
 
     /// Whether a record was handled since the positions were last asked for.

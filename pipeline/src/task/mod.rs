@@ -20,6 +20,7 @@ mod clocks;
 mod context;
 mod counters;
 mod dead_letter;
+mod heavy;
 mod inputs;
 mod latest;
 mod outputs;
@@ -38,6 +39,8 @@ use bad::InputRules;
 use clocks::Clocks;
 pub(crate) use context::{Context, Current, Outgoing};
 pub use counters::Counters;
+pub use heavy::HeavyKey;
+pub(crate) use heavy::InputPlace;
 use inputs::{Inputs, Taken};
 use outputs::Outputs;
 pub(crate) use remembered::Remembered;
@@ -264,8 +267,8 @@ impl Task {
         self.inputs.queued(bytes_max)
     }
 
-    /// Where each input is: partition, next offset, end as far as known, records handled.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (&TopicPartition, u64, u64, u64)> {
+    /// Where each input is.
+    pub(crate) fn places(&self) -> impl Iterator<Item = InputPlace<'_>> {
         self.inputs.places()
     }
 
@@ -315,6 +318,7 @@ impl Task {
             self.wants_commit = true;
             self.bad_record(input, &taken, broken)
         } else {
+            self.inputs.weigh(input, offset, record.key);
             self.feed(input, &taken, &record, globals)
         };
         self.inputs.give_back(input, taken, (offset, next));

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::log::TopicPartition;
-use crate::task::Counters;
+use crate::task::{Counters, HeavyKey, InputPlace};
 use crate::topology::TaskId;
 
 /// Counts of one topology's workers. All are totals since the process started, except where said.
@@ -40,6 +40,15 @@ pub struct InputStats {
     pub end: u64,
     /// Records handled since the task was made.
     pub records: u64,
+    /// The keys that many of its records have, the heaviest first.
+    pub heaviest: Vec<HeavyKey>,
+}
+
+impl InputStats {
+    pub(super) fn of(task: TaskId, place: InputPlace<'_>) -> Self {
+        let InputPlace { partition, position, end, records, heaviest } = place;
+        Self { task, partition: partition.clone(), position, end, records, heaviest }
+    }
 }
 
 /// How much damage is told.

@@ -8,6 +8,7 @@ mod contract;
 mod eos;
 mod faults;
 mod golden;
+mod hot;
 mod jars;
 mod node;
 mod pauses;
