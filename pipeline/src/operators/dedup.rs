@@ -5,12 +5,11 @@
 //! forgetting is deleting old buckets. Most ids are new: for buckets that began under its eyes
 //! the operator knows that from a filter in memory, and reads nothing.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::kind;
-use super::seen_filter::SeenFilter;
+use super::new_keys::NewKeys;
 use super::stream_time::{Expiring, StreamTime, put_time};
 use crate::dsl::Stream;
 use crate::key::Key;
@@ -19,19 +18,13 @@ use crate::record::{Record, RecordInfo};
 use crate::task::Context;
 use crate::topology::StoreRef;
 
-/// Filters that one operator keeps, each of at most 2 MiB.
-const FILTERS_MAX: usize = 4;
-
 /// Remembers ids for a period of event time.
 pub(super) struct Seen {
     store: StoreRef,
     within_ms: i64,
     time: StreamTime,
     expiring: Expiring,
-    /// By bucket. A bucket without one may hold anything.
-    filters: BTreeMap<i64, SeenFilter>,
-    /// From this bucket on nothing was in the store when the operator began.
-    filtered_from: Option<i64>,
+    new: NewKeys,
     key: Vec<u8>,
 }
 
@@ -42,8 +35,7 @@ impl Seen {
             within_ms,
             time: StreamTime::new(store),
             expiring: Expiring::new(store),
-            filters: BTreeMap::new(),
-            filtered_from: None,
+            new: NewKeys::new(store),
             key: Vec::new(),
         }
     }
@@ -56,13 +48,13 @@ impl Seen {
         timestamp: i64,
         ctx: &mut Context<'_>,
     ) -> Result<bool, Fault> {
-        self.begin_filters(ctx)?;
+        self.new.begin(ctx)?;
         let now = self.time.observe(timestamp, ctx)?;
         let (bucket, kept_from) = (self.bucket(timestamp), self.kept_from(now));
         for near in [bucket, bucket - self.within_ms, bucket + self.within_ms] {
             // No record was ever later than stream time: there is nothing in that bucket. What is
             // older than what is kept may be there still or not, as commits fell: it does not count.
-            if near > now || near < kept_from || !self.may_have(near, id) {
+            if near > now || near < kept_from || !self.new.may_have(near, id) {
                 continue;
             }
             self.set_key(near, id);
@@ -76,56 +68,9 @@ impl Seen {
         if bucket >= kept_from {
             self.set_key(bucket, id);
             ctx.put(self.store, &self.key, &timestamp.to_be_bytes());
-            self.add_to_filter(bucket, id);
+            self.new.add(bucket, id);
         }
         Ok(true)
-    }
-
-    /// No id is in a bucket beyond stream time: from there on the filters know everything.
-    fn begin_filters(&mut self, ctx: &mut Context<'_>) -> Result<(), Fault> {
-        if self.filtered_from.is_none() {
-            let before = self.time.get(ctx)?;
-            let nothing_yet = before == i64::MIN;
-            let next = self.bucket(before).saturating_add(self.within_ms);
-            self.filtered_from = Some(if nothing_yet { i64::MIN } else { next });
-        }
-        Ok(())
-    }
-
-    /// Whether `id` may be in `bucket`.
-    fn may_have(&self, bucket: i64, id: &[u8]) -> bool {
-        match self.filters.get(&bucket) {
-            Some(filter) => filter.may_have(id),
-            None => self.filtered_from.is_none_or(|from| bucket < from),
-        }
-    }
-
-    fn add_to_filter(&mut self, bucket: i64, id: &[u8]) {
-        if self.filtered_from.is_none_or(|from| bucket < from) {
-            return;
-        }
-        if !self.filters.contains_key(&bucket) {
-            let before = self.filters.range(..bucket).next_back().map(|(_, filter)| filter);
-            let filter = SeenFilter::like(before);
-            self.filters.insert(bucket, filter);
-        }
-        if self.filters.len() > FILTERS_MAX
-            && let Some((oldest, _)) = self.filters.pop_first()
-        {
-            self.filter_from(oldest.saturating_add(self.within_ms));
-        }
-        if let Some(filter) = self.filters.get_mut(&bucket) {
-            filter.add(id);
-        }
-    }
-
-    /// What is before `from` may hold anything from now on.
-    fn filter_from(&mut self, from: i64) {
-        if self.filtered_from.is_none_or(|before| from <= before) {
-            return;
-        }
-        self.filters = self.filters.split_off(&from);
-        self.filtered_from = Some(from);
     }
 
     /// Forgets what no record within the period can repeat, and saves stream time.
@@ -135,7 +80,7 @@ impl Seen {
         if now > i64::MIN {
             let kept_from = self.kept_from(now);
             self.expiring.purge(kept_from, ctx)?;
-            self.filter_from(kept_from);
+            self.new.forget(kept_from);
         }
         Ok(())
     }

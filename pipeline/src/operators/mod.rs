@@ -14,6 +14,7 @@ mod group;
 mod join;
 mod map;
 mod materialize;
+mod new_keys;
 mod peek;
 mod process;
 mod seen_filter;

@@ -13,6 +13,7 @@ use super::combine::Merged;
 use super::combine_windows;
 use super::group::Grouped;
 use super::kind;
+use super::new_keys::NewKeys;
 use super::stored::Stored;
 use super::stream_time::{Expiring, put_time};
 use super::window_late::{LateRecords, LateSink, LateTopic, Missed};
@@ -41,6 +42,7 @@ struct WindowAggregate<K, V, G: Aggregator<K, V>> {
     stored: Stored<G::State>,
     time: WindowTime,
     expiring: Expiring,
+    new: NewKeys,
     late: LateRecords<V>,
     /// Tells of windows when they close, and only then.
     emit_final: bool,
@@ -57,6 +59,7 @@ impl<K: Key, V, G: Aggregator<K, V>> Operator<K, V> for WindowAggregate<K, V, G>
             ctx.count_dropped(self.late.node(), "null key");
             return Ok(());
         }
+        self.new.begin(ctx)?;
         let clocks = self.time.observe(record.timestamp, ctx)?;
         let (mut missed, mut all, mut why) = (0, 0, None);
         for window in self.windows.windows_of(record.timestamp) {
@@ -90,7 +93,12 @@ impl<K: Key, V, G: Aggregator<K, V>> WindowAggregate<K, V, G> {
     ) -> Result<(), Fault> {
         self.key[START_AT..KEY_AT].copy_from_slice(&time_bytes(window.start));
         let Record { key, value, timestamp } = record;
-        let (seen, state) = self.stored.get(&self.key, ctx)?.unzip();
+        let may_have = self.new.may_have(window.start, &self.key[KEY_AT..]);
+        let found = if may_have { self.stored.get(&self.key, ctx)? } else { None };
+        if found.is_none() {
+            self.new.add(window.start, &self.key[KEY_AT..]);
+        }
+        let (seen, state) = found.unzip();
         let old = state.as_ref().map(|state| self.aggregator.output(state));
         let state = state.unwrap_or_else(|| self.aggregator.init());
         let state = self.aggregator.add(state, key, value, ctx.at(*timestamp));
@@ -139,6 +147,9 @@ impl<K: Key, V, G: Aggregator<K, V>> Timed for WindowAggregate<K, V, G> {
             self.close(Clocks { record: closing, closing, before: closing }, ctx)?;
         } else if closing > i64::MIN {
             self.expiring.purge(self.windows.open_from(closing), ctx)?;
+        }
+        if closing > i64::MIN {
+            self.new.forget(self.windows.open_from(closing));
         }
         self.time.save(ctx);
         Ok(())
@@ -270,6 +281,7 @@ fn place_windows<K: Key, V: Clone + 'static, G: Aggregator<K, V>>(
         stored: Stored::new(node.clone(), store, Arc::clone(&codec)),
         time: time(),
         expiring: Expiring::new(store),
+        new: NewKeys::new(store),
         late: late(),
         emit_final,
         key: Vec::new(),

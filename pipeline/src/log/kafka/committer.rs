@@ -25,15 +25,15 @@ use super::super::{
     Appended, Commit, CommitHandle, LogError, Outcome, Position, RecordRef, TopicPartition,
 };
 use super::context::ProducerSide;
-use super::ffi::set_leader_epochs;
+use super::ffi::{hear, set_leader_epochs};
 use super::gather::to_kafka_timestamp;
 use super::settings::Guarantee;
 use super::shared::{Consumer, Shared, number, offset, unavailable};
 
 /// Commits that may wait for their turn.
 const JOBS_MAX: usize = 4;
-/// How long one look for deliveries takes.
-const POLL: Duration = Duration::from_millis(1);
+/// How long one look for deliveries waits if none comes.
+const LOOK: Duration = Duration::from_millis(100);
 /// How long a consumer may take to hear that a newer one has its name.
 const FENCED_WAIT: Duration = Duration::from_secs(5);
 
@@ -213,7 +213,7 @@ impl Committer {
             batch.each(|record| send(producer, at, (place, record)))?;
         }
         while producer.in_flight_count() > 0 {
-            producer.poll(POLL);
+            hear(producer, LOOK);
         }
         let delivered = producer.context().end();
         if let Some(reason) = delivered.failure {
@@ -276,7 +276,7 @@ impl Committer {
         // The client wants what it still holds to be told as undelivered first.
         producer.purge(PurgeConfig::default().queue().inflight());
         while producer.in_flight_count() > 0 {
-            producer.poll(POLL);
+            hear(producer, LOOK);
         }
         match producer.abort_transaction(self.shared.settings.request_timeout) {
             Ok(()) => Outcome::Aborted(reason),
@@ -402,7 +402,7 @@ fn send(
         match producer.send(message) {
             Ok(()) => return Ok(()),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
-                producer.poll(POLL);
+                hear(producer, LOOK);
                 message = refused;
             }
             Err((error, _)) => return Err(Failure::Abort(format!("{at}: {error}"))),

@@ -1,6 +1,6 @@
 //! What clients say by themselves: log lines, errors that they recover from, deliveries.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -85,6 +85,21 @@ pub(super) struct Deliveries {
     pub(super) failure: Option<String>,
 }
 
+impl Deliveries {
+    /// A record of the batch at `place` lies at `offset`.
+    pub(super) fn landed(&mut self, place: usize, offset: i64) {
+        let offset = u64::try_from(offset).ok();
+        let Some(landed) = self.landed.get_mut(place) else { return };
+        landed.first = landed.first.or(offset);
+        landed.last = landed.last.max(offset);
+    }
+
+    /// A record for this partition was not written.
+    pub(super) fn failed(&mut self, topic: &str, partition: i32, error: &KafkaError) {
+        self.failure.get_or_insert_with(|| format!("{topic}-{partition}: {error}"));
+    }
+}
+
 /// The context of producers.
 #[derive(Debug)]
 pub(super) struct ProducerSide {
@@ -100,13 +115,17 @@ impl ProducerSide {
     /// Begins a commit of `batches`; deliveries of an earlier one are forgotten.
     pub(super) fn begin(&self, batches: usize) {
         let landed = vec![Landed::default(); batches];
-        *self.deliveries.lock().unwrap_or_else(PoisonError::into_inner) =
-            Deliveries { landed, failure: None };
+        *self.deliveries() = Deliveries { landed, failure: None };
     }
 
     /// What was delivered since [`Self::begin`].
     pub(super) fn end(&self) -> Deliveries {
-        std::mem::take(&mut self.deliveries.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.deliveries())
+    }
+
+    /// For whoever hears what was delivered.
+    pub(super) fn deliveries(&self) -> MutexGuard<'_, Deliveries> {
+        self.deliveries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -125,18 +144,11 @@ impl ProducerContext for ProducerSide {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
-        let mut deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut deliveries = self.deliveries();
         match result {
-            Ok(message) => {
-                let offset = u64::try_from(message.offset()).ok();
-                let Some(landed) = deliveries.landed.get_mut(place) else { return };
-                landed.first = landed.first.or(offset);
-                landed.last = landed.last.max(offset);
-            }
+            Ok(message) => deliveries.landed(place, message.offset()),
             Err((error, message)) => {
-                let at = (message.topic(), message.partition());
-                let failure = || format!("{}-{}: {error}", at.0, at.1);
-                deliveries.failure.get_or_insert_with(failure);
+                deliveries.failed(message.topic(), message.partition(), error);
             }
         }
     }

@@ -4,19 +4,22 @@
 //! The only place in the workspace with `unsafe`; decision record 0007 says why. Nothing here
 //! decides anything.
 
+mod receipts;
+
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::TopicPartitionList;
 use rdkafka::bindings as c;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientContext, TopicPartitionList};
 
 use super::super::record::put_header;
 use super::context::Context;
+pub(super) use receipts::hear;
 
 /// A consumer, and the queue of everything that it hears.
 pub(super) struct Feed {
@@ -101,9 +104,8 @@ impl Feed {
 
     /// Waits up to `wait` for the next event and tells it. Answers whether there was one.
     pub(super) fn poll(&self, wait: Duration, heard: &mut dyn FnMut(Polled<'_>)) -> bool {
-        let wait_ms = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
         // SAFETY: the queue is alive; the event is destroyed when `event` is dropped.
-        let event = unsafe { c::rd_kafka_queue_poll(self.queue.as_ptr(), wait_ms) };
+        let event = unsafe { c::rd_kafka_queue_poll(self.queue.as_ptr(), milliseconds(wait)) };
         let Some(event) = NonNull::new(event).map(Event) else { return false };
         event.tell(self.consumer.context(), heard);
         true
@@ -220,7 +222,7 @@ impl Event {
         unsafe { c::rd_kafka_topic_partition_destroy(place) };
     }
 
-    fn log(&self, context: &Context) {
+    fn log(&self, context: &impl ClientContext) {
         let (mut facility, mut message, mut level) = (ptr::null(), ptr::null(), 0);
         // SAFETY: the event is alive, and so are its texts while it is.
         unsafe {
@@ -232,7 +234,7 @@ impl Event {
             );
             if code == 0 {
                 let level = log_level(level);
-                rdkafka::ClientContext::log(context, level, &text(facility), &text(message));
+                context.log(level, &text(facility), &text(message));
             }
         }
     }
@@ -294,6 +296,11 @@ pub(super) fn set_leader_epochs(list: &mut TopicPartitionList, epochs: &[u32]) {
             c::rd_kafka_topic_partition_set_leader_epoch(list.elems.add(index), epoch);
         }
     }
+}
+
+/// A wait as librdkafka takes it.
+fn milliseconds(wait: Duration) -> c_int {
+    c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX)
 }
 
 /// # Safety
