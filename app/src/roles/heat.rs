@@ -212,7 +212,7 @@ fn said_keys(heaviest: &[HeavyKey]) -> String {
     }
     let said = |one: &HeavyKey| {
         let (whole, tenths) = (one.permille / 10, one.permille % 10);
-        format!("`{}` (at least {whole}.{tenths} %)", one.key)
+        format!("`{}` (about {whole}.{tenths} %)", one.key)
     };
     format!("heaviest keys: {}", heaviest.iter().map(said).collect::<Vec<_>>().join(", "))
 }
@@ -286,7 +286,7 @@ mod tests {
     fn the_warning_names_the_keys() {
         let keys = [("card-17", 384), ("card-4", 12)];
         let keys = keys.map(|(key, permille)| HeavyKey { key: key.to_owned(), permille });
-        let said = "heaviest keys: `card-17` (at least 38.4 %), `card-4` (at least 1.2 %)";
+        let said = "heaviest keys: `card-17` (about 38.4 %), `card-4` (about 1.2 %)";
         assert_eq!(said_keys(&keys), said);
         assert_eq!(said_times(f64::MAX), "more than a thousand times");
     }

@@ -32,7 +32,7 @@ const TOLD_COUNT_MIN: u64 = 8;
 pub struct HeavyKey {
     /// The key as text, or its bytes in hexadecimal if it is none; its beginning, if it is long.
     pub key: String,
-    /// The part of the records of late that have it, at least, in thousandths.
+    /// The part of the records of late that have it, in thousandths: of those looked at, at least.
     pub permille: u64,
 }
 

@@ -55,12 +55,17 @@ pub(crate) fn shared() -> &'static Broker {
 
 fn find() -> Result<Broker, String> {
     if let Ok(bootstrap) = std::env::var("KAFKA_BOOTSTRAP") {
+        eprintln!("the broker of the tests: KAFKA_BOOTSTRAP, at {bootstrap}");
         return Ok(Broker { bootstrap, _source: Source::Given });
     }
     if docker_answers() {
-        return container();
+        match container() {
+            Ok(broker) => return Ok(broker),
+            Err(reason) => eprintln!("no container: {reason}; taking the jars"),
+        }
     }
     let node = Node::new(NodeSettings::alone(), CLUSTER)?;
+    eprintln!("the broker of the tests: Apache Kafka from its jars, at {}", node.address());
     Ok(Broker { bootstrap: node.address(), _source: Source::Jars(Box::new(node)) })
 }
 
@@ -99,6 +104,7 @@ fn container() -> Result<Broker, String> {
         settings.into_iter().fold(image, |image, (name, value)| image.with_env_var(name, value));
     let container = request.start().map_err(|error| error.to_string())?;
     remove_at_end(container.id());
+    eprintln!("the broker of the tests: a container, at {bootstrap}");
     Ok(Broker { bootstrap, _source: Source::Container(Box::new(container)) })
 }
 
