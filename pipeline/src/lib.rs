@@ -34,8 +34,8 @@ pub use dsl::{
 };
 pub use key::Key;
 pub use operators::{
-    AlertRule, BufferConfig, Grouped, GroupedTable, JoinGrace, NeverMerged, Severity, Split,
-    Suppressed, VersionedTable, ViewFields, WindowedGroup, Windows, WindowsDefinition,
+    AlertRule, BufferConfig, Cogrouped, Grouped, GroupedTable, JoinGrace, NeverMerged, Severity,
+    Split, Suppressed, VersionedTable, ViewFields, WindowedGroup, Windows, WindowsDefinition,
 };
 pub use record::{Change, Record, RecordInfo, Window, Windowed};
 pub use stores::{clock, fail_point, position};

@@ -107,6 +107,8 @@ pub(crate) enum Agreement {
     Kept,
     /// Each record that changes a value: Kafka Streams says some twice.
     Changed,
+    /// The same of each key: the order among keys does not count.
+    ChangedByKey,
     /// The last record of each key and window that has closed, which is our only one.
     Last,
 }

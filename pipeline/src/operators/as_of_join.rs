@@ -5,11 +5,13 @@
 //! Streams; behind a repartition until all sources have, and then the result does not depend on
 //! what arrived first.
 //!
+//! A record without a key meets nothing and does not wait.
+//!
 //! Records of the same time are given out by key, then in the order of their arrival, as in Kafka
 //! Streams.
 //!
 //! **Format.** Meta `n`: stream time, last number. Entry: timestamp, bytes of the key, number to
-//! source clock, 1 if there is a key or 0, value.
+//! source clock, value.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,6 +111,10 @@ where
     F: Fn(&K, &V, Option<&T>) -> Option<W>,
 {
     fn process(&mut self, record: Record<K, V>, ctx: &mut Context<'_>) -> Result<(), Fault> {
+        let mut entry = bound(record.timestamp);
+        if !record.key.encode(&mut entry) {
+            return self.hand_on_alone(record, ctx);
+        }
         let clock = ctx.source_clock().unwrap_or(record.timestamp);
         let Some(waiting) = &mut self.waiting else {
             return self.join(record, clock, ctx);
@@ -120,7 +126,7 @@ where
         };
         if over {
             self.join(record, clock, ctx)?;
-        } else if let Err(error) = waiting.add(&record, clock, ctx) {
+        } else if let Err(error) = waiting.add(entry, &record.value, clock, ctx) {
             return Err(ctx.bad_state(&self.node, &error));
         }
         if ctx.sources_clock().is_none() {
@@ -136,6 +142,17 @@ where
     W: Clone,
     F: Fn(&K, &V, Option<&T>) -> Option<W>,
 {
+    /// A record without a key.
+    fn hand_on_alone(&self, record: Record<K, V>, ctx: &mut Context<'_>) -> Result<(), Fault> {
+        match (self.join)(&record.key, &record.value, None) {
+            Some(value) => self.next.forward(record.with_value(value), ctx),
+            None => {
+                ctx.count_dropped(&self.node, "null key");
+                Ok(())
+            }
+        }
+    }
+
     fn join(&self, record: Record<K, V>, clock: i64, ctx: &mut Context<'_>) -> Result<(), Fault> {
         let at = record.timestamp;
         let read_until = match &self.waiting {
@@ -212,22 +229,21 @@ impl<V> Waiting<V> {
         timestamp.saturating_add(self.grace_ms)
     }
 
-    fn add<K: Key>(
+    /// Adds a record; its entry's key so far has time and key.
+    fn add(
         &mut self,
-        record: &Record<K, V>,
+        mut entry: Vec<u8>,
+        value: &V,
         clock: i64,
         ctx: &mut Context<'_>,
     ) -> Result<(), CodecError> {
         let number = self.number.get() + 1;
         self.number.set(number, ctx);
-        self.from.set(self.from.get().min(record.timestamp), ctx);
-        let mut at = bound(record.timestamp);
-        let has_key = record.key.encode(&mut at);
-        at.extend_from_slice(&number.to_be_bytes());
+        self.from.set(self.from.get().min(time_of(&entry)), ctx);
+        entry.extend_from_slice(&number.to_be_bytes());
         let mut stored = clock.to_be_bytes().to_vec();
-        stored.push(has_key.into());
-        self.codec.encode(&record.value, &mut stored)?;
-        ctx.put(self.store, &at, &stored);
+        self.codec.encode(value, &mut stored)?;
+        ctx.put(self.store, &entry, &stored);
         Ok(())
     }
 
@@ -251,10 +267,9 @@ impl<V> Waiting<V> {
 
     fn decode<K: Key>(&self, at: &[u8], stored: &[u8]) -> Result<(Record<K, V>, i64), CodecError> {
         let bad = || CodecError::new("not a record that waits");
-        let (clock, rest) = stored.split_first_chunk::<8>().ok_or_else(bad)?;
-        let (has_key, value) = rest.split_first().ok_or_else(bad)?;
+        let (clock, value) = stored.split_first_chunk::<8>().ok_or_else(bad)?;
         let key = at.get(TIME_END..at.len().saturating_sub(NUMBER_BYTES)).ok_or_else(bad)?;
-        let key = K::decode((*has_key == 1).then_some(key))?;
+        let key = K::decode(Some(key))?;
         let value = self.codec.decode(Some(value))?;
         let record = Record { key, value, timestamp: time_of(at) };
         Ok((record, i64::from_be_bytes(*clock)))

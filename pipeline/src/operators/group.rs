@@ -242,6 +242,11 @@ impl<K: Key, V: Value> Grouped<K, V> {
         }
     }
 
+    /// Whether the group asks for more than to be aggregated.
+    pub(super) fn has_options(&self) -> bool {
+        self.combined.is_some() || self.expire_after.is_some()
+    }
+
     /// The stream, with each record where its key is.
     pub(super) fn partitioned(self, store: &str) -> Stream<K, V> {
         if self.stream.rekeyed { self.stream.repartition(self.topic(store)) } else { self.stream }

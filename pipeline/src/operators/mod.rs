@@ -3,6 +3,7 @@
 mod aggregate;
 mod alert;
 mod as_of_join;
+mod cogroup;
 mod combine;
 mod combine_windows;
 mod dedup;
@@ -47,6 +48,7 @@ mod windowed;
 
 pub use alert::{AlertRule, Severity};
 pub use as_of_join::JoinGrace;
+pub use cogroup::Cogrouped;
 pub use group::Grouped;
 pub use split::Split;
 pub use suppress::{BufferConfig, Suppressed};

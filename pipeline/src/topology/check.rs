@@ -110,9 +110,19 @@ pub enum TopologyError {
     },
     /// Rows that expire, before windows.
     #[error(
-        "{node} expires rows before windows, which end by themselves: leave `expire_after` out, or          put it behind the windows' table"
+        "{node} expires rows before windows, which end by themselves: leave `expire_after` out, or \
+         put it behind the windows' table"
     )]
     ExpiringWindows {
+        /// The node whose records are grouped.
+        node: String,
+    },
+    /// A stream of several that are aggregated together asks for what only one alone can do.
+    #[error(
+        "{node} is one of the streams of a `cogroup`, which takes neither `combined` nor \
+         `expire_after`: leave them out, or `merge` the streams as one type before they are grouped"
+    )]
+    CogroupedOptions {
         /// The node whose records are grouped.
         node: String,
     },

@@ -162,6 +162,7 @@ pub(crate) fn agrees(case: &Case, ours: &[Output], kafkas: &[Output]) -> bool {
         Agreement::Unmatched => agrees_unmatched(ours, kafkas),
         Agreement::Kept => is_part(kafkas, ours),
         Agreement::Changed => changes(ours) == changes(kafkas),
+        Agreement::ChangedByKey => changes_by_key(ours) == changes_by_key(kafkas),
         Agreement::Last => last(ours) == last(kafkas) && ours.len() == last(ours).len(),
     }
 }
@@ -173,6 +174,12 @@ fn changes(outputs: &[Output]) -> Vec<&Output> {
         values.insert(output.key.clone(), output.value.clone()).unwrap_or_default() != output.value
     };
     outputs.iter().filter(is_change).collect()
+}
+
+fn changes_by_key(outputs: &[Output]) -> Vec<&Output> {
+    let mut changes = changes(outputs);
+    changes.sort_by(|one, other| one.key.cmp(&other.key));
+    changes
 }
 
 /// Whether `all` has the outputs of `part`, in their order.

@@ -5,7 +5,7 @@ use super::further::named;
 use super::peer::{Peer, Stores};
 use crate::cases::{Input, Output, Params, Text, answer};
 
-/// Topic, key, value and time.
+/// Topic, key, value (null if it is empty) and time.
 type Row = (&'static str, &'static str, &'static str, i64);
 
 /// An input, what we answer, and what Kafka Streams does: input, time, key, window's start, value.
@@ -79,6 +79,62 @@ const DIFFERENCES: &[Difference] = &[
         ours: &["1 2 k0 - \"L0!,null\""],
         peers: &["1 2 k0 - \"L0!,null\"", "2 10 k0 - \"L0!,null\""],
     },
+    Difference {
+        topology: "versioned:tables-left",
+        params: NONE,
+        records: &[("left", "k0", "L0", 2), ("right", "k0", "", 10)],
+        ours: &["1 2 k0 - \"L0,null\""],
+        peers: &["1 2 k0 - \"L0,null\"", "2 10 k0 - \"L0,null\""],
+    },
+    // A row that has changed while it was held back.
+    Difference {
+        topology: "table:limited-count",
+        params: Params { size: 1_000, before: 1, ..NONE },
+        records: &[
+            ("in", "k2", "v1", 987),
+            ("in", "k4", "v1", 8_220),
+            ("in", "k4", "v13", 9_211),
+            ("in", "k5", "v14", 9_338),
+        ],
+        ours: &["2 987 k1 - 1", "4 9211 k3 - 1"],
+        peers: &["2 987 k1 - 1", "4 9211 k1 - 0", "4 9211 k3 - 1"],
+    },
+    // The left row's window has closed.
+    Difference {
+        topology: "windowed-tables:closed-inner",
+        params: Params { size: 1_000, grace: 1, ..NONE },
+        records: &[
+            ("left", "k0", "L0", 0),
+            ("left", "k1", "L1", 1_537),
+            ("right", "k0", "R2", 0),
+            ("right", "k1", "R3", 1_600),
+        ],
+        ours: &["4 1600 k1 1000 \"1,1\""],
+        peers: &["3 0 k0 0 \"1,1\"", "4 1600 k1 1000 \"1,1\""],
+    },
+    // A record without a key.
+    Difference {
+        topology: "plain:repartition-nulls",
+        params: NONE,
+        records: &[("in", "k0", "v1", 1), ("in", "k0", "v2", 2)],
+        ours: &["1 1 null - \"v1\"", "2 2 k0 - \"v2\""],
+        peers: &["2 2 k0 - \"v2\""],
+    },
+    // A record that is older than the history, by the clock of its source; the row is older still.
+    Difference {
+        topology: "versioned:as-of-rekeyed-left",
+        params: Params { grace: 5, ..NONE },
+        records: &[
+            ("right", "k1", "R0", 0),
+            ("right", "k9", "R1", 1_000),
+            ("left", "k0", "L2", 1_000),
+            ("left", "k0", "L1", 10),
+            ("right", "k9", "R4", 2_000),
+            ("left", "k0", "L3", 2_000),
+        ],
+        ours: &["4 10 k1 - \"L1,null\"", "6 1000 k2 - \"L2,null\""],
+        peers: &["4 10 k1 - \"L1,R0\"", "6 1000 k2 - \"L2,null\""],
+    },
 ];
 
 fn text(output: &Output) -> String {
@@ -95,7 +151,7 @@ fn what_differs_on_purpose_differs_so() {
         let input = |(topic, key, value, timestamp): &Row| Input {
             topic: (*topic).to_owned(),
             key: Some((*key).to_owned()),
-            value: Some((*value).to_owned()),
+            value: Some((*value).to_owned()).filter(|value| !value.is_empty()),
             timestamp: *timestamp,
         };
         let records: Vec<Input> = records.iter().map(input).collect();

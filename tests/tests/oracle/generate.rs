@@ -41,15 +41,22 @@ enum Inputs {
     Numbers,
     Pair,
     Foreign,
+    /// Texts that refer to other keys.
+    Own,
 }
 
 fn inputs_of(topology: &str) -> Inputs {
     if let Some((group, parts)) = topology.split_once(':') {
         return match group {
+            "foreign" if parts.starts_with("self-") => Inputs::Own,
+            "versioned" if parts.starts_with("foreign-") => Inputs::Foreign,
+            "versioned" if parts.starts_with("rows-") => Inputs::Texts,
+            "stream" if parts.starts_with("own-") => Inputs::Texts,
             "foreign" => Inputs::Foreign,
             "stream" if parts.starts_with("global-") => Inputs::Foreign,
             "streams" if parts.starts_with("self-") => Inputs::Texts,
-            "merged" | "stream" | "streams" | "tables" => Inputs::Pair,
+            "merged" | "cogrouped" | "stream" | "streams" | "tables" | "versioned"
+            | "windowed-tables" => Inputs::Pair,
             _ => Inputs::Texts,
         };
     }
@@ -109,7 +116,7 @@ impl Style {
 
     fn topic(&self, random: &mut Random) -> &'static str {
         match self.inputs {
-            Inputs::Texts | Inputs::Numbers => "in",
+            Inputs::Texts | Inputs::Numbers | Inputs::Own => "in",
             Inputs::Pair | Inputs::Foreign => random.pick(&["left", "right"]),
         }
     }
@@ -133,6 +140,7 @@ impl Style {
             Inputs::Foreign if topic == "left" && !random.chance(10) => {
                 format!("f{}|L{number}", random.between(0, self.keys - 1))
             }
+            Inputs::Own => format!("k{}|v{number}", random.between(0, self.keys)),
             Inputs::Pair | Inputs::Foreign => format!("{side}{number}"),
         })
     }
@@ -191,7 +199,7 @@ fn late_max(topology: &str, params: &Params) -> i64 {
 /// Far later records, one for each topic, so that everything that waits comes out.
 fn flush(style: &Style, now: i64, records: &mut Vec<Input>) {
     let topics: &[&str] = match style.inputs {
-        Inputs::Texts | Inputs::Numbers => &["in"],
+        Inputs::Texts | Inputs::Numbers | Inputs::Own => &["in"],
         Inputs::Pair | Inputs::Foreign => &["left", "right"],
     };
     for topic in topics {

@@ -27,7 +27,7 @@ use crate::cases::{Agreement, CASES, Case, Input, Output, Params, answer};
 
 /// Seeds of each of the cases in the test command, and of each of the further topologies.
 const SEEDS: u64 = 100;
-const FURTHER_SEEDS: u64 = 20;
+const FURTHER_SEEDS: u64 = 12;
 
 /// Requests that the peer has while ours works.
 const AHEAD: usize = 4;

@@ -11,9 +11,10 @@ use serde_json::json;
 use crate::cases::{Input, Output, Params};
 
 /// What is compiled: a change of it makes another jar.
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 6] = [
     include_str!("../../peers/pom.xml"),
     include_str!("../../peers/src/main/java/peers/Further.java"),
+    include_str!("../../peers/src/main/java/peers/FurtherTables.java"),
     include_str!("../../peers/src/main/java/peers/Main.java"),
     include_str!("../../peers/src/main/java/peers/Run.java"),
     include_str!("../../peers/src/main/java/peers/Topologies.java"),
@@ -112,7 +113,7 @@ pub(super) enum Stores {
 
 /// Whether a record can update one key more than once: a cache would swallow all but the last.
 fn has_several_updates(topology: &str) -> bool {
-    topology == "streams:joined-count"
+    ["streams:joined-count", "grouped:count-and-reduce"].contains(&topology)
 }
 
 fn output((key, value, timestamp, window_start, window_end, line): Row) -> Output {

@@ -129,6 +129,30 @@ fn the_newest_version_is_remembered_whatever_its_age() {
 }
 
 #[test]
+fn a_record_without_a_key_does_not_wait() {
+    let joined = |inner: bool| {
+        let builder = TopologyBuilder::new("app");
+        let rates = builder.table_versioned::<Option<String>, i64>("rates", "rates", ms(50));
+        let orders = builder.stream::<Option<String>, i64>("orders");
+        let grace = JoinGrace::named("waiting", ms(50));
+        if inner {
+            orders.join_as_of(&rates, grace, |_, n, _| *n).to("out");
+        } else {
+            orders.left_join_as_of(&rates, grace, |_, n, rate| (*n, rate.copied())).to("out");
+        }
+        builder.build().unwrap()
+    };
+    let script: Script = vec![("orders".to_owned(), None, Some("7".to_owned()), 100)];
+    let left = check_four_ways(&|| joined(false), &script, &["out"]);
+    assert_eq!(left["out"][0].value.as_deref(), Some(b"[7,null]".as_slice()));
+    let inner = check_four_ways(&|| joined(true), &script, &["out"]);
+    assert!(inner["out"].is_empty());
+    let mut driver = TopologyDriver::new(joined(true));
+    driver.pipe_bytes("orders", None, Some(b"7"), 100);
+    assert_eq!(driver.counters().total("null key"), 1);
+}
+
+#[test]
 fn a_grace_beyond_the_history_is_refused() {
     let builder = TopologyBuilder::new("app");
     let rates = builder.table_versioned::<String, i64>("rates", "rates", ms(500));

@@ -1,11 +1,14 @@
-//! Topologies of several operators, each beside its twin in Kafka Streams
-//! (`tests/peers/src/main/java/peers/Further.java`): what the small ones of [`crate::cases`] do not
-//! show, such as old values that go through a filter into a group, or windows behind a repartition.
+//! Topologies of several operators, each beside its twin in Kafka Streams (`Further.java` and
+//! `FurtherTables.java` in `tests/peers`): what the small ones of [`crate::cases`] do not show, such
+//! as old values that go through a filter into a group, or windows behind a repartition.
 //!
 //! A name says what is built: the group before the colon, then the parts.
 
+mod after_windows;
+mod plain;
 mod streams;
 mod tables;
+mod versioned;
 mod windows;
 
 use pipeline::driver::{Script, check_last_values_four_ways};
@@ -14,10 +17,23 @@ use pipeline::{Stream, Topology, TopologyBuilder};
 use crate::cases::{Agreement, Build, Case, Params, Text};
 
 /// All of them.
-pub(super) const FURTHER: &[&[Case]] = &[windows::CASES, streams::CASES, tables::CASES];
+pub(super) const FURTHER: &[&[Case]] = &[
+    plain::CASES,
+    windows::CASES,
+    after_windows::CASES,
+    streams::CASES,
+    tables::CASES,
+    versioned::CASES,
+];
 
 /// Those that are only compared with records of which it is known how they differ.
-const DIFFERENT: &[Case] = &[windows::REGROUPED_SESSIONS];
+const DIFFERENT: &[Case] = &[
+    windows::REGROUPED_SESSIONS,
+    after_windows::CLOSED_TABLES,
+    plain::REPARTITIONED_NULLS,
+    tables::LIMITED_COUNT,
+    versioned::REKEYED,
+];
 
 /// The one that is called `name`.
 pub(super) fn named(name: &str) -> &'static Case {
@@ -45,6 +61,11 @@ fn group_of(value: Option<&str>) -> Text {
 
 fn is_even(value: &str) -> bool {
     value.chars().last().is_some_and(|last| "02468".contains(last))
+}
+
+/// A text, or the word null.
+fn text(text: &Text) -> &str {
+    text.as_deref().unwrap_or("null")
 }
 
 fn both(left: &str, right: Option<&String>) -> String {
@@ -75,7 +96,8 @@ fn built(add: impl FnOnce(&TopologyBuilder)) -> Topology {
 /// What comes first decides in joins of streams: `millpond topology describe` says so. Behind a join
 /// by a foreign key it is commits that decide whether a group counts 0 or never was.
 fn depends_on_arrival(case: &Case) -> bool {
-    case.name.starts_with("stream") || case.name.starts_with("foreign:")
+    let groups = ["stream", "foreign:", "versioned:as-of", "versioned:foreign"];
+    groups.iter().any(|group| case.name.starts_with(group))
 }
 
 #[test]

@@ -6,7 +6,7 @@ use pipeline::codec::{int64, nullable, utf8};
 use pipeline::{JoinWindows, Stream, StreamJoined, Table, Topology, TopologyBuilder};
 
 use super::tables::{evens, referred};
-use super::{both, built, either, group_of, numbers, texts};
+use super::{both, built, either, group_of, is_even, numbers, texts};
 use crate::cases::joins::{join_windows, table};
 use crate::cases::{Agreement, Case, Params, Text, millis, present};
 
@@ -25,10 +25,44 @@ fn with_table(name: &'static str, _: &Params) -> Topology {
             "stream:table-filtered-left" => {
                 left.left_join(&evens(builder, "right"), |_, left, right| both(left, right))
             }
+            "stream:to-table-inner" => {
+                left.join(&kept(builder, "right"), |_, left, right| both(left, Some(right)))
+            }
+            "stream:to-table-left" => {
+                left.left_join(&kept(builder, "right"), |_, left, right| both(left, right))
+            }
             "stream:counts-inner" => {
                 left.join(&counted(builder, "right"), |_, left, count| both(left, Some(count)))
             }
             _ => left.left_join(&counted(builder, "right"), |_, left, count| both(left, count)),
+        };
+        out.to_with("out", utf8());
+    })
+}
+
+/// The latest values that are not null.
+fn kept(builder: &TopologyBuilder, topic: &str) -> Table<Text, String> {
+    present(builder, topic).to_table(topic)
+}
+
+/// `stream:own-...` and `stream:joined-tables-left`: with a table that is made of the stream itself
+/// and, because it is made before the join is, sees its records first.
+fn with_own(name: &'static str, _: &Params) -> Topology {
+    built(|builder| {
+        let topic = if name == "stream:joined-tables-left" { "left" } else { "in" };
+        let left = crate::cases::texts(builder, topic);
+        let own = left.materialize("own");
+        let present = left.flat_map_values(|_, value| value);
+        let out = match name {
+            "stream:own-table-left" => present.left_join(&own, |_, left, own| both(left, own)),
+            "stream:own-count-inner" => {
+                let counts = present.group_by_key().count("counts");
+                present.join(&counts, |_, left, count| both(left, Some(&count.to_string())))
+            }
+            _ => {
+                let joined = table(builder, "right").outer_join(&own, |_, l, r| either(l, r));
+                present.left_join(&joined, |_, left, joined| both(left, joined))
+            }
         };
         out.to_with("out", utf8());
     })
@@ -64,6 +98,16 @@ fn with_itself(name: &'static str, params: &Params) -> Topology {
         let stream = crate::cases::texts(builder, "in");
         let windows = join_windows(params);
         join((&stream, &stream), windows, (name, "join")).to_with("out", utf8());
+    })
+}
+
+/// `streams:self-halves-...`: the even records with the odd ones.
+fn halves(name: &'static str, params: &Params) -> Topology {
+    built(|builder| {
+        let mut split = crate::cases::texts(builder, "in").split();
+        let even = split.branch(|_, value| value.as_deref().is_some_and(is_even));
+        let odd = split.done();
+        join((&even, &odd), join_windows(params), (name, "join")).to_with("out", utf8());
     })
 }
 
@@ -139,6 +183,11 @@ pub(super) const CASES: &[Case] = &[
     texts("stream:table-rekeyed-left", with_table),
     texts("stream:table-filtered-inner", with_table),
     texts("stream:table-filtered-left", with_table),
+    texts("stream:to-table-inner", with_table),
+    texts("stream:to-table-left", with_table),
+    texts("stream:own-table-left", with_own),
+    texts("stream:own-count-inner", with_own),
+    texts("stream:joined-tables-left", with_own),
     texts("stream:counts-inner", with_table),
     texts("stream:counts-left", with_table),
     texts("stream:global-inner", with_global),
@@ -146,6 +195,9 @@ pub(super) const CASES: &[Case] = &[
     texts("streams:self-inner", with_itself),
     unmatched("streams:self-left", with_itself),
     unmatched("streams:self-outer", with_itself),
+    texts("streams:self-halves-inner", halves),
+    unmatched("streams:self-halves-left", halves),
+    unmatched("streams:self-halves-outer", halves),
     texts("streams:rekeyed-inner", rekeyed),
     texts("streams:joined-twice", joined_twice),
     Case { windowed: true, ..numbers("streams:joined-count", joined_count) },

@@ -18,7 +18,7 @@ pub(super) fn evens(builder: &TopologyBuilder, topic: &str) -> Texts {
 }
 
 #[expect(clippy::ptr_arg, reason = "the signature of a selector")]
-fn by_group(_: &Text, value: &String) -> (Text, String) {
+pub(super) fn by_group(_: &Text, value: &String) -> (Text, String) {
     (group_of(Some(value)), value.clone())
 }
 
@@ -41,6 +41,14 @@ fn count(name: &'static str, params: &Params) -> Topology {
                 .count("counts")
                 .group_by("by-count", |_, count| (Some(format!("c{count}")), *count))
                 .count("counts-of-counts"),
+            "table:to-stream-count" => {
+                let stream = table.to_stream().select_key(|_, value| group_of(Some(value)));
+                stream.group_by_key().count("counts")
+            }
+            "table:limited-count" => {
+                let held = table.suppress("held", limited(params));
+                held.group_by("by-value", by_group).count("counts")
+            }
             "table:null-group-count" => {
                 let group = |key: &Text, value: &String| match by_group(key, value) {
                     (_, value) if is_even(&value) => (None, value),
@@ -88,7 +96,7 @@ fn alone(name: &'static str, params: &Params) -> Topology {
 }
 
 /// An inner, left or outer join, as `kind` says.
-fn join(left: &Texts, right: &Texts, kind: &str) -> Texts {
+pub(super) fn join(left: &Texts, right: &Texts, kind: &str) -> Texts {
     if kind.contains("inner") {
         left.join(right, |_, left, right| both(left, Some(right)))
     } else if kind.contains("left") {
@@ -106,6 +114,8 @@ fn joins(name: &'static str, _: &Params) -> Topology {
             join(&evens(builder, "left"), &evens(builder, "right"), kind)
         } else if kind.starts_with("counted-") {
             join(&counted(builder, "left"), &counted(builder, "right"), kind)
+        } else if kind.starts_with("grouped-") {
+            join(&grouped(builder, "left"), &grouped(builder, "right"), kind)
         } else {
             let left = table(builder, "left");
             let joined = join(&left, &table(builder, "right"), kind);
@@ -117,6 +127,12 @@ fn joins(name: &'static str, _: &Params) -> Topology {
         };
         out.to_with("out", utf8());
     })
+}
+
+/// How many rows a group has.
+fn grouped(builder: &TopologyBuilder, topic: &str) -> Texts {
+    let groups = table(builder, topic).group_by(&format!("{topic}-by-value"), by_group);
+    groups.count(&format!("{topic}-counts")).map_values(|_, count| count.to_string())
 }
 
 /// `tables:...-count`: of the groups of a join.
@@ -134,12 +150,28 @@ fn foreign(name: &'static str, _: &Params) -> Topology {
         let left = table(builder, "left");
         let right = match name {
             "foreign:counts-left" => counted(builder, "right"),
-            "foreign:then-table" => table(builder, "right"),
-            _ => table(builder, "right").filter(|_, value| is_even(value)),
+            "foreign:filtered-inner" | "foreign:filtered-left" => {
+                table(builder, "right").filter(|_, value| is_even(value))
+            }
+            _ => table(builder, "right"),
         };
+        let left = if name.contains(":of-filtered-") { left.filter(of_even) } else { left };
         let joined = foreign_join((&left, &right), name);
         let out = if name == "foreign:then-table" { join(&joined, &left, "left") } else { joined };
         out.to_with("out", utf8());
+    })
+}
+
+#[expect(clippy::ptr_arg, reason = "the signature of a filter")]
+fn of_even(_: &Text, value: &String) -> bool {
+    is_even(value)
+}
+
+/// `foreign:self-...`: rows that refer to others of their table.
+fn foreign_self(name: &'static str, _: &Params) -> Topology {
+    built(|builder| {
+        let table = table(builder, "in");
+        foreign_join((&table, &table), name).to_with("out", utf8());
     })
 }
 
@@ -166,15 +198,27 @@ const fn live(name: &'static str, build: fn(&'static str, &Params) -> Topology) 
 }
 
 /// Compared but for what changes nothing.
-const fn changed(name: &'static str, build: fn(&'static str, &Params) -> Topology) -> Case {
+pub(super) const fn changed(
+    name: &'static str,
+    build: fn(&'static str, &Params) -> Topology,
+) -> Case {
     Case { agreement: Agreement::Changed, ..texts(name, build) }
 }
+
+/// Compared key by key, but for what changes nothing: two sub-topologies answer one record.
+const fn by_key(name: &'static str, build: fn(&'static str, &Params) -> Topology) -> Case {
+    Case { agreement: Agreement::ChangedByKey, ..texts(name, build) }
+}
+
+/// What is held back is not what a row was before.
+pub(super) const LIMITED_COUNT: Case = numbers("table:limited-count", count);
 
 pub(super) const CASES: &[Case] = &[
     numbers("table:of-stream-count", count),
     numbers("table:filter-count", count),
     numbers("table:count-count", count),
     numbers("table:null-group-count", count),
+    numbers("table:to-stream-count", count),
     Case { windowed: true, ..numbers("table:to-stream-window-count", count) },
     live("table:filter", alone),
     texts("table:map-values", alone),
@@ -191,6 +235,9 @@ pub(super) const CASES: &[Case] = &[
     texts("tables:counted-inner", joins),
     texts("tables:counted-left", joins),
     texts("tables:counted-outer", joins),
+    texts("tables:grouped-inner", joins),
+    texts("tables:grouped-left", joins),
+    texts("tables:grouped-outer", joins),
     texts("tables:inner-again", joins),
     texts("tables:left-again", joins),
     texts("tables:outer-again", joins),
@@ -204,6 +251,10 @@ pub(super) const CASES: &[Case] = &[
     texts("foreign:filtered-left", foreign),
     texts("foreign:counts-left", foreign),
     texts("foreign:then-table", foreign),
+    texts("foreign:of-filtered-inner", foreign),
+    texts("foreign:of-filtered-left", foreign),
+    by_key("foreign:self-inner", foreign_self),
+    by_key("foreign:self-left", foreign_self),
     numbers("foreign:inner-count", foreign_count),
     numbers("foreign:left-count", foreign_count),
 ];

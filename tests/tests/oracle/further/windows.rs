@@ -70,11 +70,11 @@ fn is_final(name: &str) -> bool {
     name.ends_with("-final") || name.ends_with("-closed")
 }
 
-fn kind(name: &str) -> &str {
+pub(super) fn kind(name: &str) -> &str {
     name.split([':', '-']).nth(1).unwrap()
 }
 
-fn count<V: Value>(grouped: Grouped<Text, V>, name: &str, params: &Params) -> Counts {
+pub(super) fn count<V: Value>(grouped: Grouped<Text, V>, name: &str, params: &Params) -> Counts {
     let is_final = is_final(name);
     match kind(name) {
         "session" => {
@@ -229,6 +229,8 @@ pub(super) const CASES: &[Case] = &[
     closed("windowed:sliding-count-closed", counts),
     windowed("windowed:tumbling-count-limited", counts),
     windowed("windowed:session-count-limited", counts),
+    windowed("windowed:hopping-count-limited", counts),
+    windowed("windowed:sliding-count-limited", counts),
     Case { agreement: Agreement::Live, ..windowed("windowed:tumbling-count-filtered", counts) },
     numbers("windowed:hopping-count-regrouped", counts),
     windowed_texts("windowed:tumbling-reduce", reduced),
@@ -247,6 +249,8 @@ pub(super) const CASES: &[Case] = &[
     windowed("merged:tumbling-count", merged),
     windowed("merged:hopping-count-suppress", merged),
     windowed("merged:session-count", merged),
+    windowed("merged:tumbling-count-final", merged),
+    windowed("merged:session-count-suppress", merged),
     windowed("rekeyed:tumbling-count", rekeyed),
     windowed("rekeyed:hopping-count-suppress", rekeyed),
     windowed("rekeyed:session-count", rekeyed),

@@ -16,7 +16,6 @@ import org.apache.kafka.streams.kstream.EmitStrategy;
 import org.apache.kafka.streams.kstream.GlobalKTable;
 import org.apache.kafka.streams.kstream.Grouped;
 import org.apache.kafka.streams.kstream.JoinWindows;
-import org.apache.kafka.streams.kstream.Joined;
 import org.apache.kafka.streams.kstream.KGroupedStream;
 import org.apache.kafka.streams.kstream.KStream;
 import org.apache.kafka.streams.kstream.KTable;
@@ -28,12 +27,15 @@ import org.apache.kafka.streams.kstream.Suppressed;
 import org.apache.kafka.streams.kstream.Suppressed.BufferConfig;
 import org.apache.kafka.streams.kstream.TimeWindows;
 import org.apache.kafka.streams.kstream.Windowed;
+import org.apache.kafka.streams.processor.api.ContextualProcessor;
+import org.apache.kafka.streams.processor.api.Record;
+import org.apache.kafka.streams.state.KeyValueStore;
 import org.apache.kafka.streams.state.Stores;
 
 /** Topologies of several operators, by name. They are those of tests/tests/oracle/further. */
 final class Further {
-    private static final Serde<String> TEXT = Serdes.String();
-    private static final Grouped<String, String> TEXTS = Grouped.with(TEXT, TEXT);
+    static final Serde<String> TEXT = Serdes.String();
+    static final Grouped<String, String> TEXTS = Grouped.with(TEXT, TEXT);
 
     private final StreamsBuilder builder;
     private final JsonNode params;
@@ -46,16 +48,21 @@ final class Further {
     }
 
     KStream<?, ?> build() {
-        final Map<String, Supplier<KStream<?, ?>>> groups = Map.of(
-                "grouped", this::grouped,
-                "windowed", () -> windowed(builder.stream("in")),
-                "merged", () -> windowed(stream("left").merge(stream("right"))),
-                "rekeyed", this::rekeyed,
-                "stream", this::stream,
-                "streams", this::streams,
-                "table", this::table,
-                "tables", this::tables,
-                "foreign", this::foreign);
+        final FurtherTables tables = new FurtherTables(builder, params, name);
+        final Map<String, Supplier<KStream<?, ?>>> groups = Map.ofEntries(
+                Map.entry("plain", this::plain),
+                Map.entry("cogrouped", this::cogrouped),
+                Map.entry("grouped", this::grouped),
+                Map.entry("windowed", () -> windowed(builder.stream("in"))),
+                Map.entry("merged", () -> windowed(stream("left").merge(stream("right")))),
+                Map.entry("windowed-tables", this::windowedTables),
+                Map.entry("rekeyed", this::rekeyed),
+                Map.entry("stream", this::stream),
+                Map.entry("streams", this::streams),
+                Map.entry("table", tables::table),
+                Map.entry("tables", tables::tables),
+                Map.entry("versioned", tables::versioned),
+                Map.entry("foreign", tables::foreign));
         final Supplier<KStream<?, ?>> group = groups.get(name.substring(0, name.indexOf(':')));
         if (group == null) {
             throw unknown();
@@ -69,6 +76,70 @@ final class Further {
 
     private KStream<String, String> stream(final String topic) {
         return builder.stream(topic);
+    }
+
+    // --- without state, or with a store of one's own --------------------------------------------
+
+    /** {@code plain:} one stream in, one out. */
+    private KStream<?, ?> plain() {
+        final KStream<String, String> in = stream("in");
+        return switch (name) {
+            case "plain:filter-map" -> in.filter((key, value) -> isEven(value))
+                    .map((key, value) -> KeyValue.pair(group(key, value), key + "/" + value));
+            case "plain:filter-not" -> in.filterNot((key, value) -> isEven(value));
+            case "plain:flat-map-values" -> in.flatMapValues(value -> value == null ? List.of() : List.of(value, value + "!"));
+            case "plain:branches" -> {
+                final Map<String, KStream<String, String>> branches = in.split(Named.as("b-"))
+                        .branch((key, value) -> isEven(value), Branched.as("even"))
+                        .branch((key, value) -> value == null, Branched.as("null"))
+                        .defaultBranch(Branched.as("odd"));
+                yield branches.get("b-odd").mapValues(value -> value + "o").merge(branches.get("b-even")).merge(branches.get("b-null"));
+            }
+            case "plain:repartition" -> in.selectKey(Further::group).repartition();
+            case "plain:repartition-nulls" -> in.selectKey((key, value) -> isEven(value) ? key : null).repartition();
+            case "plain:changes" -> {
+                builder.addStateStore(Stores.keyValueStoreBuilder(Stores.inMemoryKeyValueStore("last"), TEXT, TEXT));
+                yield in.process(Changes::new, "last");
+            }
+            default -> throw unknown();
+        };
+    }
+
+    /** Says how often the value of a key has changed. */
+    private static final class Changes extends ContextualProcessor<String, String, String, String> {
+        @Override
+        public void process(final Record<String, String> record) {
+            if (record.key() == null) {
+                return;
+            }
+            final KeyValueStore<String, String> last = context().getStateStore("last");
+            final String row = last.get(record.key());
+            if (record.value() == null) {
+                last.delete(record.key());
+                context().forward(record);
+                return;
+            }
+            final String before = row == null ? null : row.substring(row.indexOf('#') + 1);
+            if (record.value().equals(before)) {
+                return;
+            }
+            final int times = row == null ? 1 : Integer.parseInt(row.substring(0, row.indexOf('#'))) + 1;
+            last.put(record.key(), times + "#" + record.value());
+            context().forward(record.withValue(record.value() + "#" + times));
+        }
+    }
+
+    /** {@code cogrouped:} two streams, one aggregate. */
+    private KStream<?, ?> cogrouped() {
+        final boolean rekeyed = name.endsWith(":rekeyed");
+        final KStream<String, String> left = stream("left");
+        final KStream<String, String> right = stream("right");
+        return (rekeyed ? left.groupBy(Further::group, Grouped.as("left-by-value")) : left.groupByKey())
+                .<String>cogroup((key, value, all) -> all + "+" + value)
+                .cogroup(rekeyed ? right.groupBy(Further::group, Grouped.as("right-by-value")) : right.groupByKey(),
+                        (key, value, all) -> all + "-" + value)
+                .aggregate(() -> "", Materialized.with(TEXT, TEXT))
+                .toStream();
     }
 
     // --- aggregates -----------------------------------------------------------------------------
@@ -87,6 +158,13 @@ final class Further {
                     .count()
                     .toStream();
             case "grouped:branches-reduce" -> branches(in).groupByKey().reduce(Further::joined).toStream();
+            case "grouped:fold" -> in.groupByKey()
+                    .aggregate(() -> "0", (key, value, all) -> all + "+" + value, Materialized.with(TEXT, TEXT))
+                    .toStream();
+            case "grouped:count-and-reduce" -> {
+                final KTable<String, Long> counts = in.groupByKey().count();
+                yield in.groupByKey().reduce((before, latest) -> latest).join(counts, Further::counted).toStream();
+            }
             case "grouped:counts-of-counts" -> in.groupByKey()
                     .count()
                     .toStream()
@@ -113,6 +191,9 @@ final class Further {
     /** {@code windowed:} or {@code merged:KIND-AGGREGATE[-final|-suppress|...]}. Windows of time and
      * sessions hand nulls to a reducer, which cannot take them. */
     private KStream<?, ?> windowed(final KStream<String, String> in) {
+        if (name.endsWith("-again")) {
+            return windows(in.filter((key, value) -> value != null).groupByKey(TEXTS));
+        }
         return windows((name.contains("-count") ? in : texts(in)).groupByKey(TEXTS));
     }
 
@@ -130,6 +211,9 @@ final class Further {
         final String kind = name.substring(name.indexOf(':') + 1, name.indexOf('-'));
         final EmitStrategy emit = name.endsWith("-final") ? EmitStrategy.onWindowClose() : EmitStrategy.onWindowUpdate();
         final boolean counts = name.contains("-count");
+        if (name.endsWith("-fold")) {
+            return folded(grouped, kind).toStream();
+        }
         final KTable<Windowed<String>, ?> table =
                 switch (kind) {
                     case "tumbling", "hopping" -> {
@@ -153,9 +237,50 @@ final class Further {
         return shown(table);
     }
 
+    /** All values, one after the other. */
+    private KTable<Windowed<String>, String> folded(final KGroupedStream<String, String> grouped, final String kind) {
+        final TimeWindows windows = TimeWindows.ofSizeAndGrace(ms("size"), ms("grace"));
+        return switch (kind) {
+            case "session" -> grouped.windowedBy(SessionWindows.ofInactivityGapAndGrace(ms("gap"), ms("grace")))
+                    .aggregate(() -> "0", (key, value, all) -> all + "+" + value,
+                            (key, one, two) -> "(" + one + "|" + two + ")", Materialized.with(TEXT, TEXT));
+            case "sliding" -> grouped.windowedBy(SlidingWindows.ofTimeDifferenceAndGrace(ms("size"), ms("grace")))
+                    .aggregate(() -> "0", (key, value, all) -> all + "+" + value, Materialized.with(TEXT, TEXT));
+            case "tumbling", "hopping" -> grouped
+                    .windowedBy("hopping".equals(kind) ? windows.advanceBy(ms("advance")) : windows)
+                    .aggregate(() -> "0", (key, value, all) -> all + "+" + value, Materialized.with(TEXT, TEXT));
+            default -> throw unknown();
+        };
+    }
+
+    /** {@code windowed-tables:} the counts of two streams, joined. */
+    private KStream<?, ?> windowedTables() {
+        final KTable<Windowed<String>, String> left = windowedCounts("left");
+        final KTable<Windowed<String>, String> right = windowedCounts("right");
+        return FurtherTables.joined(left, right, name.substring(name.indexOf(':') + 1)).toStream();
+    }
+
+    private KTable<Windowed<String>, String> windowedCounts(final String topic) {
+        final Duration grace = ms("grace").plusDays(name.contains(":closed-") ? 0 : 30);
+        return stream(topic).filter((key, value) -> value != null).groupByKey()
+                .windowedBy(TimeWindows.ofSizeAndGrace(ms("size"), grace))
+                .count()
+                .mapValues(count -> "" + count);
+    }
+
     @SuppressWarnings("unchecked")
     private KStream<?, ?> shown(final KTable<Windowed<String>, ?> table) {
-        if (name.endsWith("-suppress") || name.endsWith("-closed")) {
+        if (name.endsWith("-again")) {
+            final KTable<Windowed<String>, ?> counted = name.endsWith("-suppress-again")
+                    ? table.suppress(Suppressed.untilWindowCloses(BufferConfig.unbounded()))
+                    : table;
+            return counted.toStream()
+                    .filter((key, count) -> count != null)
+                    .map((key, count) -> KeyValue.pair(key.key(), "" + count))
+                    .groupByKey(TEXTS)
+                    .count()
+                    .toStream();
+        } else if (name.endsWith("-suppress") || name.endsWith("-closed")) {
             return table.suppress(Suppressed.untilWindowCloses(BufferConfig.unbounded())).toStream();
         } else if (name.endsWith("-limited")) {
             return limited((KTable<Windowed<String>, Long>) table);
@@ -179,43 +304,34 @@ final class Further {
 
     /** {@code stream:} a stream with a table, or a global one, or a versioned one. */
     private KStream<?, ?> stream() {
+        if (name.startsWith("stream:own-")) {
+            final KStream<String, String> in = stream("in");
+            return name.endsWith("-count-inner") ? in.join(in.groupByKey().count(), Further::counted) : in.leftJoin(in.toTable(), Further::both);
+        }
         final KStream<String, String> left = stream("left");
         return switch (name) {
             case "stream:table-rekeyed-inner" -> left.selectKey(Further::group).join(builder.<String, String>table("right"), Further::both);
             case "stream:table-rekeyed-left" -> left.selectKey(Further::group).leftJoin(builder.<String, String>table("right"), Further::both);
-            case "stream:table-filtered-inner" -> left.join(evens("right"), Further::both);
-            case "stream:table-filtered-left" -> left.leftJoin(evens("right"), Further::both);
+            case "stream:table-filtered-inner" -> left.join(FurtherTables.evens(builder, "right"), Further::both);
+            case "stream:table-filtered-left" -> left.leftJoin(FurtherTables.evens(builder, "right"), Further::both);
             case "stream:counts-inner" -> left.join(stream("right").groupByKey().count(), Further::counted);
             case "stream:counts-left" -> left.leftJoin(stream("right").groupByKey().count(), Further::counted);
+            case "stream:to-table-inner" -> left.join(present("right").toTable(), Further::both);
+            case "stream:to-table-left" -> left.leftJoin(present("right").toTable(), Further::both);
             case "stream:joined-tables-left" -> left.leftJoin(
                     builder.<String, String>table("right").outerJoin(left.toTable(), Further::both), Further::both);
             case "stream:global-inner" -> left.join(global(), (key, value) -> referred(value), Further::both);
             case "stream:global-left" -> left.leftJoin(global(), (key, value) -> referred(value), Further::both);
-            case "stream:versioned-inner" -> left.join(versioned(), Further::both);
-            case "stream:versioned-left" -> left.leftJoin(versioned(), Further::both);
-            case "stream:versioned-grace-inner" -> texts(left).join(versioned(), Further::both, waiting());
-            case "stream:versioned-grace-left" -> texts(left).leftJoin(versioned(), Further::both, waiting());
             default -> throw unknown();
         };
-    }
-
-    private KTable<String, String> evens(final String topic) {
-        return builder.<String, String>table(topic)
-                .filter((key, value) -> isEven(value))
-                .mapValues(value -> value + "!");
     }
 
     private GlobalKTable<String, String> global() {
         return builder.globalTable("right", Consumed.with(TEXT, TEXT));
     }
 
-    private KTable<String, String> versioned() {
-        return builder.table("right", Consumed.with(TEXT, TEXT), Materialized.as(
-                Stores.persistentVersionedKeyValueStore("right-rows", ms("grace").plus(ms("size")))));
-    }
-
-    private Joined<String, String, String> waiting() {
-        return Joined.with(TEXT, TEXT, TEXT, "joined", ms("grace"));
+    private KStream<String, String> present(final String topic) {
+        return stream(topic).filter((key, value) -> value != null);
     }
 
     /** {@code streams:} windowed joins of a stream with itself, behind a repartition, and aggregated. */
@@ -228,8 +344,9 @@ final class Further {
             case "streams:self-left" -> self((one, two) -> one.leftJoin(two, Further::both, windows));
             case "streams:self-outer" -> self((one, two) -> one.outerJoin(two, Further::both, windows));
             case "streams:rekeyed-inner" -> rekeyed("left").join(rekeyed("right"), Further::both, days);
-            case "streams:rekeyed-left" -> rekeyed("left").leftJoin(rekeyed("right"), Further::both, days);
-            case "streams:rekeyed-outer" -> rekeyed("left").outerJoin(rekeyed("right"), Further::both, days);
+            case "streams:self-halves-inner" -> half(true).join(half(false), Further::both, windows);
+            case "streams:self-halves-left" -> half(true).leftJoin(half(false), Further::both, windows);
+            case "streams:self-halves-outer" -> half(true).outerJoin(half(false), Further::both, windows);
             case "streams:joined-twice" -> {
                 final KStream<String, String> left = stream("left");
                 yield left.join(stream("right"), Further::both, windows).join(left, Further::both, windows);
@@ -249,125 +366,41 @@ final class Further {
         return join.apply(in, in);
     }
 
+    private KStream<String, String> half(final boolean even) {
+        return stream("in").filter((key, value) -> isEven(value) == even);
+    }
+
     private KStream<String, String> rekeyed(final String topic) {
         return stream(topic).filter((key, value) -> value != null).selectKey(Further::group);
     }
 
-    // --- tables ---------------------------------------------------------------------------------
-
-    /** {@code table:} a table of texts, or of numbers where it is added up. */
-    private KStream<?, ?> table() {
-        if ("table:of-stream-count".equals(name)) {
-            return stream("in").toTable().groupBy(Further::byGroup, TEXTS).count().toStream();
-        }
-        final KTable<String, String> in = builder.table("in");
-        return switch (name) {
-            case "table:filter" -> in.filter((key, value) -> isEven(value)).toStream();
-            case "table:map-values" -> in.mapValues(value -> value + "!").toStream();
-            case "table:filter-count" -> in.filter((key, value) -> isEven(value)).groupBy(Further::byGroup, TEXTS).count().toStream();
-            case "table:filter-not-reduce" -> in.filterNot((key, value) -> isEven(value)).mapValues(value -> value + "!")
-                    .groupBy(Further::byGroup, TEXTS).reduce(Further::joined, (all, one) -> all + "-" + one).toStream();
-            case "table:count-count" -> in.groupBy(Further::byGroup, TEXTS).count()
-                    .groupBy((key, count) -> KeyValue.pair("c" + count, count), Grouped.with(TEXT, Serdes.Long()))
-                    .count().toStream();
-            case "table:null-group-count" -> in.groupBy(
-                            (key, value) -> KeyValue.pair(isEven(value) ? null : group(key, value), value), TEXTS)
-                    .count().toStream();
-            case "table:aggregate" -> in.groupBy(Further::byGroup, TEXTS)
-                    .aggregate(() -> "", (key, value, all) -> all + "+" + value, (key, value, all) -> all + "-" + value)
-                    .toStream();
-            case "table:limited" -> limitedTexts(in);
-            case "table:filter-limited" -> limitedTexts(in.filter((key, value) -> isEven(value)));
-            case "table:self-inner" -> in.join(in, Further::both).toStream();
-            case "table:self-left" -> in.leftJoin(in, Further::both).toStream();
-            case "table:self-outer" -> in.outerJoin(in, Further::both).toStream();
-            case "table:to-stream-window-count" -> in.toStream().groupByKey()
-                    .windowedBy(TimeWindows.ofSizeAndGrace(ms("size"), ms("grace"))).count().toStream();
-            default -> throw unknown();
-        };
-    }
-
-    private KStream<String, String> limitedTexts(final KTable<String, String> table) {
-        return table.suppress(Suppressed.untilTimeLimit(ms("size"), BufferConfig.maxRecords(params.get("before").asLong() % 3 + 1)
-                        .emitEarlyWhenFull()))
-                .toStream();
-    }
-
-    /** {@code tables:} joins of tables, and what comes after and before them. */
-    private KStream<?, ?> tables() {
-        final String kind = name.substring(name.indexOf(':') + 1);
-        if (kind.startsWith("filtered-")) {
-            return joined(evens("left"), evens("right"), kind).toStream();
-        } else if (kind.startsWith("counted-")) {
-            final KTable<String, Long> right = stream("right").groupByKey().count();
-            return joined(stream("left").groupByKey().count().mapValues(count -> "" + count), right.mapValues(count -> "" + count), kind)
-                    .toStream();
-        }
-        final KTable<String, String> left = builder.table("left");
-        final KTable<String, String> right = builder.table("right");
-        final KTable<String, String> both = joined(left, right, kind);
-        if (kind.endsWith("-count")) {
-            return both.groupBy(Further::byGroup, TEXTS).count().toStream();
-        } else if (kind.endsWith("-again")) {
-            return joined(both, left, kind).toStream();
-        } else if (kind.endsWith("-filter")) {
-            return both.filter((key, value) -> isEven(value)).toStream();
-        }
-        throw unknown();
-    }
-
-    private static KTable<String, String> joined(
-            final KTable<String, String> left, final KTable<String, String> right, final String kind) {
-        if (kind.contains("inner")) {
-            return left.join(right, Further::both);
-        }
-        return kind.contains("left") ? left.leftJoin(right, Further::both) : left.outerJoin(right, Further::both);
-    }
-
-    /** {@code foreign:} joins with a foreign key, and what comes after and before them. */
-    private KStream<?, ?> foreign() {
-        final KTable<String, String> left = builder.table("left");
-        final KTable<String, String> right = name.contains(":counts-")
-                ? stream("right").groupByKey().count().mapValues(count -> "" + count)
-                : builder.table("right");
-        return switch (name) {
-            case "foreign:inner-count" -> left.join(right, Further::referred, Further::both).groupBy(Further::byGroup, TEXTS).count().toStream();
-            case "foreign:left-count" -> left.leftJoin(right, Further::referred, Further::both).groupBy(Further::byGroup, TEXTS).count().toStream();
-            case "foreign:filtered-inner" -> left.join(right.filter((key, value) -> isEven(value)), Further::referred, Further::both).toStream();
-            case "foreign:filtered-left" -> left.leftJoin(right.filter((key, value) -> isEven(value)), Further::referred, Further::both).toStream();
-            case "foreign:counts-left" -> left.leftJoin(right, Further::referred, Further::both).toStream();
-            case "foreign:then-table" -> left.join(right, Further::referred, Further::both).leftJoin(left, Further::both).toStream();
-            default -> throw unknown();
-        };
-    }
-
     // --- what they have in common ---------------------------------------------------------------
 
-    private static String group(final String key, final String value) {
+    static String group(final String key, final String value) {
         return "k" + (value == null ? "" : value.substring(value.length() - 1));
     }
 
-    private static KeyValue<String, String> byGroup(final String key, final String value) {
+    static KeyValue<String, String> byGroup(final String key, final String value) {
         return KeyValue.pair(group(key, value), value);
     }
 
-    private static boolean isEven(final String value) {
+    static boolean isEven(final String value) {
         return value != null && "02468".indexOf(value.charAt(value.length() - 1)) >= 0;
     }
 
-    private static String joined(final String one, final String two) {
+    static String joined(final String one, final String two) {
         return one + ";" + two;
     }
 
-    private static String both(final String left, final String right) {
+    static String both(final String left, final String right) {
         return left + "," + right;
     }
 
-    private static String counted(final String left, final Long count) {
+    static String counted(final String left, final Long count) {
         return left + "," + count;
     }
 
-    private static String referred(final String left) {
+    static String referred(final String left) {
         final int bar = left == null ? -1 : left.indexOf('|');
         return bar < 0 ? null : left.substring(0, bar);
     }

@@ -26,7 +26,7 @@ import org.apache.kafka.streams.kstream.Windowed;
 final class Topologies {
     private static final Serde<String> TEXT = Serdes.String();
     private static final Serde<Long> NUMBER = Serdes.Long();
-    private static final Pattern ONE_INPUT = Pattern.compile("(grouped|windowed|rekeyed|table):|streams:self-");
+    private static final Pattern ONE_INPUT = Pattern.compile("(plain|grouped|windowed|rekeyed|table):|(streams|foreign):self-|stream:own-|versioned:rows-");
 
     private final JsonNode params;
     private boolean twoInputs;
