@@ -3,6 +3,7 @@
 //! A new one is a function in one of the modules and a line in [`built_in`].
 
 mod broken;
+mod good;
 mod held;
 mod joins;
 mod pairs;

@@ -11,7 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use stores::views::{Progress, Snapshot, SourcePartition, SourceProgress, ViewWriter};
+use chrono::DateTime;
+use serde_json::Value;
+use stores::views::{
+    FieldKind, Progress, Snapshot, SourcePartition, SourceProgress, ViewWriter, rfc3339,
+};
 
 use super::Fault;
 use super::dice::Dice;
@@ -234,7 +238,7 @@ fn fault(what: String) -> Fault {
     Fault { invariant: "an index is the fold of its view's topic", what }
 }
 
-type Documents = BTreeMap<String, (i64, serde_json::Value)>;
+type Documents = BTreeMap<String, (i64, Value)>;
 
 /// Documents are as `expected`; of those in `later` nothing is known.
 fn differs(
@@ -253,12 +257,42 @@ fn differs(
         let found = found.map(|found| {
             (found.time_ms, serde_json::from_str(found.source.get()).unwrap_or_default())
         });
-        if !later.contains(key) && found.as_ref() != expected.get(key) {
-            return Some(format!("`{name}` has `{key}` as {found:?}, not {:?}", expected.get(key)));
+        let wanted = expected.get(key).map(|(at, document)| (*at, as_answered(plan, document)));
+        if !later.contains(key) && found != wanted {
+            return Some(format!("`{name}` has `{key}` as {found:?}, not {wanted:?}"));
         }
     }
     let all = snapshot.documents();
     (all != count).then(|| format!("`{name}` has {all} documents, its topic {count}"))
+}
+
+/// A document as a view answers with it: its timestamps are text.
+fn as_answered(plan: &ViewPlan, document: &Value) -> Value {
+    let mut answered = document.clone();
+    let timestamps = plan.schema.fields.iter().filter(|field| field.kind == FieldKind::Timestamp);
+    for field in timestamps {
+        let Some(value) = answered.get_mut(&field.name) else { continue };
+        if let Value::Array(values) = value {
+            values.retain(|value| !value.is_null());
+            values.iter_mut().for_each(write_moment);
+        } else {
+            write_moment(value);
+        }
+    }
+    answered
+}
+
+fn write_moment(value: &mut Value) {
+    let ms = match &*value {
+        Value::Number(ms) => ms.as_i64(),
+        Value::String(text) => {
+            DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.timestamp_millis())
+        }
+        _ => None,
+    };
+    if let Some(ms) = ms {
+        *value = Value::String(rfc3339(ms));
+    }
 }
 
 fn copy_all(from: &Path, to: &Path) -> io::Result<()> {

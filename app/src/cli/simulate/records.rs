@@ -38,6 +38,14 @@ pub(super) fn subject(
     topics.extend(topology.global_topics());
     if let Some(path) = records {
         let all = read(&path)?;
+        if let Some(stray) = all.iter().find(|input| !topics.contains(&input.topic)) {
+            let topics = topics.into_iter().collect::<Vec<_>>().join(", ");
+            return Err(AppError::Usage(format!(
+                "{} has a record for `{}`, which `{name}` does not read; it reads: {topics}",
+                path.display(),
+                stray.topic
+            )));
+        }
         return Ok(Subject::new(topology, move |dice| excerpt(&all, dice)));
     }
     let Some(source) = app.demo else {

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::good::{Good, Hops, agree, told};
 use super::windows::numbers;
 use super::{PACE, built};
 use crate::aggregates::Sum;
 use crate::dsl::{TimeWindows, TopologyBuilder};
 use crate::operators::{BufferConfig, Suppressed};
 use crate::processor::{KeyValueStore, Processor, ProcessorContext, ProcessorError, Schedule};
-use crate::record::Record;
+use crate::record::{Record, Windowed};
 use crate::sim::expect::Agreement;
 use crate::sim::input::{BASE_MS, Input, Inputs, stream};
 use crate::sim::subject::{Facts, Subject};
@@ -30,17 +31,38 @@ pub(super) fn suppressed() -> Subject {
     let there = here.group_by("suppressed-by", |_, n| format!("m{}", n % 4)).windowed_by(windows);
     let closed = there.count("suppressed-there");
     let closed = closed.suppress("suppressed-open-there", Suppressed::until_window_closes());
-    closed.to_stream().to("suppressed-closed-there");
+    let placed = |of: &Windowed<String>, count: i64| (of.key.clone(), of.window.start, count);
+    closed.to_stream().map_values(placed).to("suppressed-closed-there");
     Subject::new(built(builder.build()), numbers("suppressed-in", PACE))
         .on_record_time()
         .promising("suppressed-closed-there", Agreement::Values)
+        .checked(check_suppressed)
 }
 
-/// `combined`: partial sums travel, two keys at a time.
+const HOPS: Hops = Hops { size_ms: 8_000, advance_ms: 8_000, grace_ms: 4_000 };
+
+/// Each window that has closed is told of once, and right.
+fn check_suppressed(facts: &Facts<'_>) -> Result<(), String> {
+    let group = |record: &Good| format!("m{}", record.n % 4);
+    let wanted = HOPS.sums(facts, "suppressed-in", (group, |_| 1));
+    let found = told(facts, "suppressed-closed-there", true)?;
+    agree("suppressed-closed-there", &found, &wanted, false)
+}
+
+/// `combined`, also before windows: partial sums travel, two keys at a time.
 pub(super) fn combined() -> Subject {
     let builder = TopologyBuilder::new("sim-combined");
-    builder
-        .stream::<String, i64>("combined-in")
+    let numbers = builder.stream::<String, i64>("combined-in");
+    let windows = TimeWindows::of_size_and_grace(Duration::from_secs(8), Duration::from_secs(4));
+    numbers
+        .group_by("combined-windowed-by", |_, n| format!("c{}", n % 5))
+        .combined(2)
+        .windowed_by(windows)
+        .aggregate_by("combined-windows", Sum::of(|n: &i64| *n))
+        .to_stream()
+        .map_values(|of: &Windowed<String>, sum| (of.key.clone(), of.window.start, sum))
+        .to("combined-windowed");
+    numbers
         .group_by("combined-by", |_, n| format!("c{}", n % 5))
         .combined(2)
         .aggregate_by("combined-sum", Sum::of(|n: &i64| *n))
@@ -65,7 +87,12 @@ fn check_combined(facts: &Facts<'_>) -> Result<(), String> {
     let records = facts.topic("combined-sums").into_values().flatten();
     let found: BTreeMap<String, i64> =
         records.map(|r| (r.key_text(), r.value_text().parse().unwrap_or_default())).collect();
-    if found == wanted { Ok(()) } else { Err(format!("sums are {found:?}, not {wanted:?}")) }
+    if found != wanted {
+        return Err(format!("sums are {found:?}, not {wanted:?}"));
+    }
+    let group = |record: &Good| format!("c{}", record.n % 5);
+    let wanted = HOPS.sums(facts, "combined-in", (group, |n| n));
+    agree("combined-windowed", &told(facts, "combined-windowed", false)?, &wanted, true)
 }
 
 /// Sums what comes under each key; tells all sums when time says so, and forgets them.

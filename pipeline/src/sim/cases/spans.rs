@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::good::{Good, Hops, Sums, agree, told};
 use super::windows::numbers as open_ended;
 use super::{PACE, built};
 use crate::aggregates::{Aggregator, Collect, Fold, Sum};
@@ -16,7 +17,7 @@ use crate::record::Windowed;
 use crate::sim::dice::Dice;
 use crate::sim::expect::Agreement;
 use crate::sim::input::{BASE_MS, Input, Inputs, Pace};
-use crate::sim::subject::Subject;
+use crate::sim::subject::{Facts, Subject};
 
 /// Later than anything else: such a record in each partition closes all windows before it.
 const LAST_MS: i64 = BASE_MS + 10_000_000_000;
@@ -52,16 +53,20 @@ fn moved(stream: &Stream<String, i64>, name: &str) -> Stream<String, i64> {
 /// Windows that overlap: at each change; final, from panes and without.
 pub(super) fn hopping() -> Subject {
     let windows = TimeWindows::of_size_and_grace(ms(9_000), ms(4_000)).advance_by(ms(3_000));
+    let placed = |of: &Windowed<String>, sum: i64| (of.key.clone(), of.window.start, sum);
     let builder = TopologyBuilder::new("sim-hopping");
     let here = builder.stream::<String, i64>("hopping-in");
     here.group_by_key().windowed_by(windows).count("hopping-count").to_stream().to("hopping-all");
     let held = here.group_by_key().windowed_by(windows).emit_final().late_to("hopping-late");
-    held.aggregate_by("hopping-panes", sum()).to_stream().to("hopping-final");
+    let sums = held.aggregate_by("hopping-panes", sum()).to_stream();
+    sums.map_values(placed).to("hopping-final");
     let there = moved(&here, "hopping-by");
     let held = there.group_by_key().windowed_by(windows).emit_final().late_to("hopping-late-there");
-    held.aggregate_by("hopping-panes-there", sum()).to_stream().to("hopping-final-there");
+    let sums = held.aggregate_by("hopping-panes-there", sum()).to_stream();
+    sums.map_values(placed).to("hopping-final-there");
     let plain = there.group_by_key().windowed_by(windows).emit_final();
-    plain.aggregate_by("hopping-plain", plain_sum()).to_stream().to("hopping-plain-there");
+    let sums = plain.aggregate_by("hopping-plain", plain_sum()).to_stream();
+    sums.map_values(placed).to("hopping-plain-there");
     Subject::new(built(builder.build()), numbers("hopping-in", PACE))
         .on_record_time()
         .promising("hopping-final-there", Agreement::Values)
@@ -69,6 +74,30 @@ pub(super) fn hopping() -> Subject {
         .promising("hopping-late-there", Agreement::Values)
         .keeping_notes_in("hopping-panes")
         .keeping_notes_in("hopping-panes-there")
+        .checked(check_hopping)
+}
+
+/// Each window that has closed is told of once, with the sum of what was in time; all close if
+/// there are last records in all partitions.
+fn check_hopping(facts: &Facts<'_>) -> Result<(), String> {
+    let hops = Hops { size_ms: 9_000, advance_ms: 3_000, grace_ms: 4_000 };
+    let here =
+        hops.sums(facts, "hopping-in", (|r: &Good| r.key.clone().unwrap_or_default(), |n| n));
+    let there = hops.sums(facts, "hopping-in", (|r: &Good| format!("m{}", r.n % 4), |n| n));
+    let before_last = |sums: &Sums| -> Sums {
+        let sums = sums.iter().filter(|((_, start), _)| *start < LAST_MS - 20_000);
+        sums.map(|(window, sum)| (window.clone(), *sum)).collect()
+    };
+    let mut inputs = facts.topic("hopping-in").into_values();
+    let closes = inputs.all(|records| records.iter().any(|record| record.timestamp >= LAST_MS));
+    for (topic, wanted) in
+        [("hopping-final", &here), ("hopping-final-there", &there), ("hopping-plain-there", &there)]
+    {
+        let found = told(facts, topic, true)?;
+        agree(topic, &found, wanted, false)?;
+        agree(topic, &before_last(&found), &before_last(wanted), closes && !facts.idle)?;
+    }
+    Ok(())
 }
 
 /// Windows from record to record: at each change; final, from a tree and without.

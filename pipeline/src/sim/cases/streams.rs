@@ -1,12 +1,14 @@
 //! Streams without windows: what comes of them is the same record by record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::good::good;
 use super::{PACE, built, spoil};
 use crate::dsl::TopologyBuilder;
 use crate::operators::{AlertRule, Severity};
 use crate::sim::input::{Input, Inputs, Pace, stream};
+use crate::sim::shadow::Stored;
 use crate::sim::subject::{Facts, Subject};
 
 /// `filter`, `map_values`, `flat_map_values`, `split`, `select_key` with `repartition`; null keys,
@@ -37,7 +39,41 @@ pub(super) fn copy() -> Subject {
         Inputs::as_scheduled(spoil(dice, inputs))
     })
     .on_record_time()
+    .checked(check_copy)
 }
+
+/// The values of a topic by partition, in order.
+fn values(facts: &Facts<'_>, topic: &str) -> BTreeMap<u32, Vec<i64>> {
+    let value = |record: &Stored| record.value_text().parse().unwrap_or(i64::MIN);
+    let of = |(at, records): (u32, Vec<&Stored>)| (at, records.into_iter().map(value).collect());
+    facts.topic(topic).into_iter().map(of).collect()
+}
+
+fn check_copy(facts: &Facts<'_>) -> Result<(), String> {
+    let (large, small) = (values(facts, "copy-large"), values(facts, "copy-small"));
+    let mut moved: Vec<i64> = Vec::new();
+    for (at, records) in good(facts, "copy-in") {
+        let kept: Vec<i64> = records.iter().map(|record| record.n).filter(|n| n % 5 != 0).collect();
+        let (high, low): (Vec<i64>, Vec<i64>) = kept.into_iter().partition(|n| *n >= 100);
+        let high: Vec<i64> = high.into_iter().map(|n| 2 * n).collect();
+        moved.extend(low.iter().map(|n| n + 1));
+        let low: Vec<i64> =
+            low.into_iter().flat_map(|n| vec![n; usize::try_from(n % 3).unwrap_or(0)]).collect();
+        for (found, wanted) in [(&large, high), (&small, low)] {
+            let found = found.get(&at).map_or(&[][..], Vec::as_slice);
+            if found != wanted {
+                return Err(format!("partition {at} has {found:?}, not {wanted:?}"));
+            }
+        }
+    }
+    let mut found: Vec<i64> = values(facts, "copy-moved").into_values().flatten().collect();
+    found.sort_unstable();
+    moved.sort_unstable();
+    if found == moved { Ok(()) } else { Err(format!("moved {found:?}, not {moved:?}")) }
+}
+
+/// How long [`once`] remembers an id, in milliseconds.
+const ONCE_MS: i64 = 4_000;
 
 /// `dedup` by the sender's id with a short memory, and `alert` with a short one: what is forgotten
 /// must not depend on when commits were made.
@@ -45,7 +81,7 @@ pub(super) fn once() -> Subject {
     let builder = TopologyBuilder::new("sim-once");
     let once = builder.stream::<String, i64>("once-in").dedup(
         "once-seen",
-        Duration::from_secs(4),
+        Duration::from_millis(ONCE_MS.unsigned_abs()),
         |_, n, info| info.event_id().map(str::to_owned).or_else(|| Some(format!("n{n}"))),
     );
     once.to("once-out");
@@ -66,6 +102,41 @@ pub(super) fn once() -> Subject {
         Inputs::as_scheduled(inputs)
     })
     .on_record_time()
+    .checked(check_once)
+}
+
+/// Of each partition the records that pass: those whose id was not in another one within the
+/// period. What is older than two periods, in whole periods, is remembered no more.
+fn check_once(facts: &Facts<'_>) -> Result<(), String> {
+    let found = values(facts, "once-out");
+    let bucket = |at: i64| at.div_euclid(ONCE_MS);
+    let mut alerts = BTreeSet::new();
+    for (at, records) in good(facts, "once-in") {
+        let (mut passed, mut seen) = (Vec::new(), Vec::<(String, i64)>::new());
+        for record in records {
+            let id = record.event_id.unwrap_or_else(|| format!("n{}", record.n));
+            let kept_from = bucket(record.clock - 2 * ONCE_MS);
+            let repeats = |(other, then): &(String, i64)| {
+                *other == id && record.at.abs_diff(*then) <= ONCE_MS.unsigned_abs()
+            };
+            if seen.iter().filter(|(_, then)| bucket(*then) >= kept_from).any(repeats) {
+                continue;
+            }
+            if bucket(record.at) >= kept_from {
+                seen.push((id, record.at));
+            }
+            passed.push(record.n);
+            if record.n > 30 {
+                alerts.insert(format!("large:{}", record.key.unwrap_or_default()));
+            }
+        }
+        let found = found.get(&at).map_or(&[][..], Vec::as_slice);
+        if found != passed {
+            return Err(format!("of partition {at} passed {found:?}, not {passed:?}"));
+        }
+    }
+    let fired: BTreeSet<String> = facts.alerts().into_iter().collect();
+    if fired == alerts { Ok(()) } else { Err(format!("alerts are {fired:?}, not {alerts:?}")) }
 }
 
 /// `merge` of two topics: of what is there, the lowest timestamp comes first.

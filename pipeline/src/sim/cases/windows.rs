@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::good::{Good, Hops, agree, good};
 use super::{PACE, built, spoil};
 use crate::dsl::{TimeWindows, TopologyBuilder};
 use crate::operators::{AlertRule, Severity, ViewFields};
@@ -52,7 +53,8 @@ pub(super) fn groups() -> Subject {
         .group_by("groups-by", |_, n| format!("g{}", n % 5))
         .windowed_by(windows())
         .count("groups-counts");
-    counts.view("groups", ViewFields::new().i64("count"), |key: &Windowed<String>, count| {
+    let fields = ViewFields::new().i64("count").timestamp("start");
+    counts.view("groups", fields, |key: &Windowed<String>, count| {
         json!({ "count": count, "group": key.key, "start": key.window.start })
     });
     counts.to_stream().to("groups-updates");
@@ -151,12 +153,61 @@ pub(super) fn readings() -> Subject {
     listed.view(
         "readings",
         ViewFields::new().i64("count"),
-        |_: &Windowed<String>, list| json!({ "count": list.len(), "list": list }),
+        |of: &Windowed<String>, list| {
+            json!({ "count": list.len(), "list": list, "key": of.key, "start": of.window.start })
+        },
     );
     let pace = Pace { step_ms: 2_500, jitter_ms: 9_000, outlier_ms: 40_000 };
     Subject::new(built(builder.build()), numbers("readings-in", pace))
         .on_record_time()
+        .checked(check_readings)
         .growing(has_counted)
+}
+
+const HOPS: Hops = Hops { size_ms: SIZE_MS, advance_ms: SIZE_MS, grace_ms: GRACE_MS };
+
+/// Each window's document lists the records that were in time, in order.
+fn check_readings(facts: &Facts<'_>) -> Result<(), String> {
+    let mut wanted: BTreeMap<(String, i64), Vec<i64>> = BTreeMap::new();
+    for record in good(facts, "readings-in").into_values().flatten() {
+        for start in HOPS.starts(&record) {
+            let key = record.key.clone().unwrap_or_default();
+            wanted.entry((key, start)).or_default().push(record.n);
+        }
+    }
+    let mut found: BTreeMap<(String, i64), Vec<i64>> = BTreeMap::new();
+    for document in facts.view("readings").into_values() {
+        let list: Vec<i64> = serde_json::from_value(document["list"].clone()).unwrap_or_default();
+        found.insert(window_of(&document), list);
+    }
+    if found == wanted { Ok(()) } else { Err(format!("lists are {found:?}, not {wanted:?}")) }
+}
+
+/// The key and the start of a document's window.
+fn window_of(document: &Value) -> (String, i64) {
+    let key = document["key"].as_str().unwrap_or_default().to_owned();
+    (key, document["start"].as_i64().unwrap_or_default())
+}
+
+fn counted(of: &Windowed<String>, count: &i64) -> Value {
+    json!({ "count": count, "key": of.key, "start": of.window.start })
+}
+
+fn check_hops(facts: &Facts<'_>) -> Result<(), String> {
+    let group = |name: &'static str, n: i64| move |record: &Good| format!("{name}{}", record.n % n);
+    let near = HOPS.sums(facts, "hops-in", (group("h", 6), |_| 1));
+    let far = HOPS.sums(facts, "hops-in", (group("f", 3), |_| 1));
+    for (view, wanted) in [("hops-near", &near), ("hops-far", &far)] {
+        let count = |document: Value| {
+            (window_of(&document), document["count"].as_i64().unwrap_or_default())
+        };
+        let found = facts.view(view).into_values().map(count).collect();
+        agree(view, &found, wanted, true)?;
+    }
+    let alerts: BTreeSet<String> = facts.alerts().into_iter().collect();
+    let many = far.iter().filter(|(_, count)| **count >= MANY);
+    let wanted: BTreeSet<String> = many.map(|((f, start), _)| format!("far:{f}:{start}")).collect();
+    if alerts == wanted { Ok(()) } else { Err(format!("alerts are {alerts:?}, not {wanted:?}")) }
 }
 
 /// Two repartitions, windows behind each: clocks travel over two hops.
@@ -166,24 +217,18 @@ pub(super) fn hops() -> Subject {
         .stream::<String, i64>("hops-in")
         .select_key(|_, n| format!("h{}", n % 6))
         .repartition("hops-first");
-    moved.group_by_key().windowed_by(windows()).count("hops-near").view(
-        "hops-near",
-        ViewFields::new().i64("count"),
-        |_: &Windowed<String>, count| json!({ "count": count }),
-    );
+    let near = moved.group_by_key().windowed_by(windows()).count("hops-near");
+    near.view("hops-near", ViewFields::new().i64("count"), counted);
     let far = moved
         .group_by("hops-second", |_, n| format!("f{}", n % 3))
         .windowed_by(windows())
         .count("hops-far");
-    far.view(
-        "hops-far",
-        ViewFields::new().i64("count"),
-        |_: &Windowed<String>, count| json!({ "count": count }),
-    );
+    far.view("hops-far", ViewFields::new().i64("count"), counted);
     far.to_stream()
         .filter(|_, count| *count >= MANY)
         .alert(AlertRule::new("far", Severity::Critical), |_, _| ("far".to_owned(), ()));
     Subject::new(built(builder.build()), numbers("hops-in", PACE))
         .on_record_time()
+        .checked(check_hops)
         .growing(has_counted)
 }
