@@ -25,8 +25,6 @@ mod log_contract;
 mod oracle;
 #[cfg(test)]
 mod schedules;
-#[cfg(test)]
-mod simulate;
 mod tidy;
 #[cfg(test)]
 mod window_costs;

@@ -18,8 +18,10 @@ pub(super) enum Agreement {
     Records,
     /// The records without what their headers say of who made them, in any order.
     Values,
-    /// The last value of each key.
+    /// The last value of each key, and its time.
     Last,
+    /// The last value of each key.
+    Content,
     /// The keys.
     Keys,
     /// Nothing.
@@ -32,6 +34,8 @@ struct Past {
     arrival: bool,
     repartitioned: bool,
     stateful: bool,
+    /// Behind leaderboards: a row has the time of the change that came last.
+    untimed: bool,
 }
 
 /// What two runs of a topology agree in.
@@ -57,6 +61,7 @@ impl Expected {
             let agreement = match (&sink.target, loose) {
                 (Target::Repartition(_), _) => continue,
                 (_, true) => Agreement::Nothing,
+                (Target::View(_) | Target::To(_), _) if past.untimed => Agreement::Content,
                 (Target::View(_), _) => Agreement::Last,
                 (Target::Alerts, _) => Agreement::Keys,
                 (Target::To(_), _) if sink.coalesce => Agreement::Last,
@@ -67,7 +72,7 @@ impl Expected {
             let topic = topology.target(&sink.target);
             let together = |known: Agreement| match known.max(agreement) {
                 Agreement::Sequence => Agreement::Records,
-                Agreement::Last => Agreement::Nothing,
+                Agreement::Last | Agreement::Content => Agreement::Nothing,
                 other => other,
             };
             let known = topics.get(&topic).copied();
@@ -109,6 +114,7 @@ impl Walk<'_> {
             past.arrival |= graph.nodes[node].arrival_order && !(self.tables_stand && inputs == 1);
             past.arrival |= inputs > 1;
             past.stateful |= !graph.stores_of(node).is_empty();
+            past.untimed |= graph.nodes[node].name.starts_with("KTABLE-TOP");
             let mut before = graph.nodes[node].parents.clone();
             if let Role::Source(source) = graph.nodes[node].role
                 && let TopicName::Repartition(name) = &graph.sources[source].topic

@@ -200,10 +200,10 @@ impl Index {
     /// The power failed: the folder is as it is, as it was, or damaged.
     pub(super) fn lose_power(&mut self, dice: &mut Dice) {
         let live = self.live();
-        match dice.below(4) {
-            0 => {}
-            1 => drop(damage(&live, dice)),
-            2 if self.copies > 0 => {
+        match dice.below(6) {
+            0..=2 => {}
+            3 => drop(damage(&live, dice)),
+            4 if self.copies > 0 => {
                 let copy = self.folder.join(format!("copy-{}", 1 + dice.below(self.copies)));
                 drop(fs::remove_dir_all(&live).and_then(|()| copy_all(&copy, &live)));
             }

@@ -64,6 +64,9 @@ pub struct Inputs {
     /// timeout. Where sources that stand still are left out of the clocks, only the first of them:
     /// time must go on with that alone.
     pub last: Vec<Input>,
+    /// Appended after those, to workers that have just begun: sources that were left behind go on
+    /// where they stood.
+    pub behind: Vec<Input>,
 }
 
 impl Inputs {
@@ -74,7 +77,7 @@ impl Inputs {
 
     /// How many there are.
     pub(super) fn count(&self) -> usize {
-        self.first.len() + self.rest.len() + self.last.len()
+        self.first.len() + self.rest.len() + self.last.len() + self.behind.len()
     }
 }
 

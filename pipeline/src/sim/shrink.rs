@@ -23,8 +23,8 @@ impl Shrunk {
 
     /// The records: those that are there before anything runs, then the others in order.
     pub fn records(&self) -> impl Iterator<Item = &Input> {
-        let Inputs { first, rest, last } = &self.script.inputs;
-        first.iter().chain(rest).chain(last)
+        let Inputs { first, rest, last, behind } = &self.script.inputs;
+        first.iter().chain(rest).chain(last).chain(behind)
     }
 
     /// How many workers there are, on how many machines, and the partitions of each topic.
@@ -49,6 +49,7 @@ pub(super) fn shrink(
         best.leave_out(play, |script| &mut script.inputs.rest);
         best.leave_out(play, |script| &mut script.inputs.first);
         best.leave_out(play, |script| &mut script.inputs.last);
+        best.leave_out(play, |script| &mut script.inputs.behind);
         best.simplify(play);
         if best.size() == before || best.runs == 0 {
             break;

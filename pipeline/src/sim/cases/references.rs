@@ -9,7 +9,6 @@ use super::{PACE, built};
 use crate::dsl::TopologyBuilder;
 use crate::operators::ViewFields;
 use crate::sim::dice::Dice;
-use crate::sim::expect::Agreement;
 use crate::sim::input::{Input, Inputs, stream};
 use crate::sim::subject::{Facts, Subject};
 
@@ -151,8 +150,6 @@ pub(super) fn regrouped() -> Subject {
         updates(dice, ["regrouped-in", "regrouped-in"], "l")
     })
     .on_record_time()
-    // The rows are the same, but their time is that of the change that came last.
-    .promising("regrouped-best", Agreement::Nothing)
     .checked(check_regrouped)
 }
 

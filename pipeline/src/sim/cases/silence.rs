@@ -47,7 +47,11 @@ pub(super) fn accounts() -> Subject {
         };
         let from = dice.between(0, 39);
         let last = (0..40).map(|n| beyond((from + n) % 40)).collect();
-        Inputs { rest, last, ..Inputs::default() }
+        let behind = (0..12).map(|n| {
+            let at = BASE_MS + dice.between(0, 40_000);
+            Input::new("accounts-in", &format!("k{}", n % 7), &dice.below(100).to_string(), at)
+        });
+        Inputs { rest, last, behind: behind.collect(), ..Inputs::default() }
     })
     .on_record_time()
     .promising("accounts-final", Agreement::Values)

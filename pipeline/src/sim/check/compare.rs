@@ -32,6 +32,10 @@ pub(super) fn nothing_twice(world: &World<'_>, shadow: &Shadow) -> Option<Fault>
     for (_, letter) in data(shadow, &names.dead_letters()) {
         let place = ["topic", "partition", "offset"]
             .map(|part| letter.header(&format!("__streams.errors.{part}")).unwrap_or_default());
+        // That of a result which time made tells of no record.
+        if place[0].is_empty() {
+            continue;
+        }
         if !places.insert(place) {
             let place = place.map(|part| String::from_utf8_lossy(part).into_owned());
             return fault("no dead letter is written twice", place.join(" "));
@@ -47,7 +51,8 @@ pub(super) fn topics(expected: &Expected, shadow: &Shadow, model: &Shadow) -> Op
         let differs = match agreement {
             Agreement::Nothing => None,
             Agreement::Keys => keys(&found, &wanted),
-            Agreement::Last => last(&found, &wanted),
+            Agreement::Last => last((&found, &wanted), |record| record.timestamp),
+            Agreement::Content => last((&found, &wanted), |_| 0),
             Agreement::Values => values(&found, &wanted),
             Agreement::Records => records(&found, &wanted),
             Agreement::Sequence => sequences(&found, &wanted),
@@ -69,17 +74,20 @@ fn keys(found: &[(u32, &Stored)], wanted: &[(u32, &Stored)]) -> Option<String> {
 }
 
 type Value<'a> = (Option<&'a [u8]>, i64);
+type Records<'a> = &'a [(u32, &'a Stored)];
 
-fn last(found: &[(u32, &Stored)], wanted: &[(u32, &Stored)]) -> Option<String> {
-    fn last<'a>(records: &[(u32, &'a Stored)]) -> BTreeMap<(u32, &'a Option<Vec<u8>>), Value<'a>> {
+/// Compares the last value of each key, with its time as `time` says.
+fn last((found, wanted): (Records<'_>, Records<'_>), time: fn(&Stored) -> i64) -> Option<String> {
+    type Rows<'a> = BTreeMap<(u32, &'a Option<Vec<u8>>), Value<'a>>;
+    fn last<'a>(records: &[(u32, &'a Stored)], time: fn(&Stored) -> i64) -> Rows<'a> {
         let entry = |(at, record): &(u32, &'a Stored)| {
-            ((*at, &record.key), (record.value.as_deref(), record.timestamp))
+            ((*at, &record.key), (record.value.as_deref(), time(record)))
         };
         let mut last: BTreeMap<_, Value<'a>> = records.iter().map(entry).collect();
         last.retain(|_, (value, _)| value.is_some());
         last
     }
-    let (found, wanted) = (last(found), last(wanted));
+    let (found, wanted) = (last(found, time), last(wanted, time));
     let keys: BTreeSet<_> = found.keys().chain(wanted.keys()).collect();
     let differs = keys.into_iter().find(|key| found.get(key) != wanted.get(key))?;
     let show = |value: Option<&Value<'_>>| {

@@ -41,6 +41,10 @@ impl World<'_> {
     fn end_process(&mut self, power: bool, dice: &mut Dice) {
         self.workers.iter_mut().for_each(|worker| *worker = None);
         self.zombies.clear();
+        // An index that has just followed is the furthest ahead of a log that loses its end.
+        if power && self.index.is_some() && dice.chance(50) {
+            self.follow_index(dice);
+        }
         if let Some(index) = &mut self.index {
             index.die();
         }

@@ -61,6 +61,13 @@ impl World<'_> {
             self.append(&last[..count.min(last.len())]);
             self.settle();
         }
+        let behind = &self.inputs.behind;
+        if self.faults.is_empty() && !behind.is_empty() {
+            // What has been closed without them is remembered by others than those who closed it.
+            self.workers.iter_mut().for_each(|worker| *worker = None);
+            self.append(behind);
+            self.settle();
+        }
     }
 
     /// A turn at least as long as every interval: whatever is due is done in it.
