@@ -99,6 +99,19 @@ const DIFFERENCES: &[Difference] = &[
         ours: &["2 987 k1 - 1", "4 9211 k3 - 1"],
         peers: &["2 987 k1 - 1", "4 9211 k1 - 0", "4 9211 k3 - 1"],
     },
+    // A row is deleted at the time of its value, and an older value comes late.
+    Difference {
+        topology: "versioned:as-of-inner",
+        params: Params { size: 1_000, grace: 10, ..NONE },
+        records: &[
+            ("right", "k0", "R0", 1_000),
+            ("right", "k0", "", 1_000),
+            ("right", "k0", "R2", 0),
+            ("left", "k0", "L3", 1_001),
+        ],
+        ours: &[],
+        peers: &["4 1001 k0 - \"L3,R2\""],
+    },
     // The left row's window has closed.
     Difference {
         topology: "windowed-tables:closed-inner",
