@@ -76,7 +76,10 @@ impl KafkaSettings {
             // A consumer whose queue is full would stop for a second.
             ("fetch.queue.backoff.ms", "5"),
             ("fetch.error.backoff.ms", "100"),
-            ("queued.max.messages.kbytes", "16384"),
+            // A message in the queue takes three times its bytes: 16 MiB of small ones are 60 MB for
+            // each consumer, and read no faster.
+            ("queued.max.messages.kbytes", "2048"),
+            ("queued.min.messages", "5000"),
             ("fetch.message.max.bytes", &fetch_bytes),
         ];
         if instance.is_none() {
