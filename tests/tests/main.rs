@@ -25,6 +25,8 @@ mod log_contract;
 mod oracle;
 #[cfg(test)]
 mod schedules;
+#[cfg(test)]
+mod simulate;
 mod tidy;
 #[cfg(test)]
 mod window_costs;
