@@ -2,6 +2,7 @@
 //! record that caused it.
 
 pub(crate) mod joins;
+mod simulated;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
