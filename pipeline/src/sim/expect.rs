@@ -43,9 +43,16 @@ pub(super) struct Expected {
     /// By topic: those of `to`, views and alerts.
     pub(super) topics: BTreeMap<String, Agreement>,
     /// Stores with the same entries in the end.
-    pub(super) stores: Vec<String>,
+    pub(super) stores: Vec<Comparable>,
     /// No node is in arrival order, so that what breaks off is the same.
     pub(super) dead_letters: bool,
+}
+
+/// A store with the same entries in the end.
+pub(super) struct Comparable {
+    pub(super) name: String,
+    /// The time in front of its values is that of the change that came last, which differs.
+    pub(super) untimed: bool,
 }
 
 impl Expected {
@@ -92,7 +99,8 @@ impl Expected {
             let steady = |past: &Past| !(past.arrival || idle && past.repartitioned);
             let notes = subject.loose_stores.contains(&store.name.as_str());
             if pasts.iter().all(steady) && !notes {
-                stores.push(store.name.clone());
+                let untimed = pasts.iter().any(|past| past.untimed);
+                stores.push(Comparable { name: store.name.clone(), untimed });
             }
         }
         let arrival = |node: usize| walk.past(node).arrival;

@@ -109,6 +109,9 @@ pub(super) fn are_complete(world: &World<'_>, shadow: &Shadow) -> Option<Fault> 
     None
 }
 
+/// What the time in front of a value takes.
+const TIME_BYTES: usize = size_of::<i64>();
+
 /// The entries and the stream times of comparable stores are those of the model.
 pub(super) fn agree(
     world: &World<'_>,
@@ -117,7 +120,7 @@ pub(super) fn agree(
 ) -> Option<Fault> {
     let clocks = [kind::META, b'c'];
     for store in &expected.stores {
-        let topic = state_name(&world.plan, store);
+        let topic = state_name(&world.plan, &store.name);
         let partitions = shadow.topic(&topic).map(|(at, _)| at.clone()).collect::<Vec<_>>();
         for at in partitions {
             let fold = |shadow: &Shadow| {
@@ -127,7 +130,13 @@ pub(super) fn agree(
             };
             let (found, wanted) = (fold(shadow), fold(model));
             let keys: BTreeSet<&Vec<u8>> = found.keys().chain(wanted.keys()).collect();
-            let differs = keys.into_iter().find(|key| found.get(*key) != wanted.get(*key));
+            let compared = |value: Option<&Vec<u8>>| {
+                let from = if store.untimed { TIME_BYTES } else { 0 };
+                value.map(|value| value.get(from..).unwrap_or_default().to_vec())
+            };
+            let differs = keys
+                .into_iter()
+                .find(|key| compared(found.get(*key)) != compared(wanted.get(*key)));
             if let Some(key) = differs {
                 let show = |value: Option<&Vec<u8>>| {
                     value.map_or("nothing".to_owned(), |value| value.escape_ascii().to_string())
