@@ -74,6 +74,12 @@ impl Kind {
         (micros / RECORDS as f64, results as f64 / RECORDS as f64)
     }
 
+    /// The least of a few runs, from parts: whatever else the machine does only adds to it.
+    fn least(self, ratio: i64) -> (f64, f64) {
+        let runs = (0..3).map(|_| self.run(ratio, true));
+        runs.min_by(|one, other| one.0.total_cmp(&other.0)).unwrap()
+    }
+
     /// The table, and for each ratio what a record with its results costs.
     fn curve(self) -> (String, Vec<f64>) {
         let mut table = String::from(
@@ -82,7 +88,7 @@ impl Kind {
         );
         let mut costs = Vec::new();
         for ratio in [1, 4, 16, 64, 256, 1024] {
-            let (parts, results) = self.run(ratio, true);
+            let (parts, results) = self.least(ratio);
             costs.push(parts / (1.0 + results));
             let whole = if ratio <= 16 {
                 let (whole, same) = self.run(ratio, false);
@@ -97,16 +103,12 @@ impl Kind {
     }
 }
 
-/// What 256 times as many windows may cost: 256 times if each took a step of its own. It is 6 on a
-/// machine at rest, and was 11 where other tests had the processor's caches.
-const COST_MAX: f64 = 24.0;
-
 #[test]
 fn hopping_windows_cost_the_same_however_many_hold_a_record() {
     let (table, costs) = Kind::Hopping.curve();
     println!("Hopping windows:\n\n{table}");
     let (few, many) = (costs[1], costs[costs.len() - 1]);
-    assert!(many < COST_MAX * few, "256 times as many windows cost {many:.1} µs and not {few:.1}");
+    assert!(many < 8.0 * few, "256 times as many windows cost {many:.1} µs and not {few:.1}");
 }
 
 #[test]
@@ -114,5 +116,5 @@ fn sliding_windows_cost_the_logarithm_of_how_many_hold_a_record() {
     let (table, costs) = Kind::Sliding.curve();
     println!("Sliding windows:\n\n{table}");
     let (few, many) = (costs[1], costs[costs.len() - 1]);
-    assert!(many < COST_MAX * few, "256 times as many windows cost {many:.1} µs and not {few:.1}");
+    assert!(many < 8.0 * few, "256 times as many windows cost {many:.1} µs and not {few:.1}");
 }

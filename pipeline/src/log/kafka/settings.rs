@@ -76,8 +76,8 @@ impl KafkaSettings {
             // A consumer whose queue is full would stop for a second.
             ("fetch.queue.backoff.ms", "5"),
             ("fetch.error.backoff.ms", "100"),
-            // A message in the queue takes three times its bytes: 16 MiB of small ones are 60 MB for
-            // each consumer, and read no faster.
+            // What counts here are a message's bytes; each takes an operation of librdkafka's beside
+            // them, which is more where messages are small.
             ("queued.max.messages.kbytes", "2048"),
             ("queued.min.messages", "5000"),
             ("fetch.message.max.bytes", &fetch_bytes),

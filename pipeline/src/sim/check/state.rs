@@ -130,13 +130,13 @@ pub(super) fn agree(
             };
             let (found, wanted) = (fold(shadow), fold(model));
             let keys: BTreeSet<&Vec<u8>> = found.keys().chain(wanted.keys()).collect();
-            let compared = |value: Option<&Vec<u8>>| {
-                let from = if store.untimed { TIME_BYTES } else { 0 };
-                value.map(|value| value.get(from..).unwrap_or_default().to_vec())
+            let same = |key: &&Vec<u8>| match (found.get(*key), wanted.get(*key)) {
+                (Some(found), Some(wanted)) if store.untimed && key.starts_with(&[kind::ENTRY]) => {
+                    found.get(TIME_BYTES..) == wanted.get(TIME_BYTES..)
+                }
+                (found, wanted) => found == wanted,
             };
-            let differs = keys
-                .into_iter()
-                .find(|key| compared(found.get(*key)) != compared(wanted.get(*key)));
+            let differs = keys.into_iter().find(|key| !same(key));
             if let Some(key) = differs {
                 let show = |value: Option<&Vec<u8>>| {
                     value.map_or("nothing".to_owned(), |value| value.escape_ascii().to_string())
